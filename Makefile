@@ -1,0 +1,40 @@
+# Cutout: every user-facing action is a target; `make` alone lists them.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3.11
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+PIP_VERSION := 26.3
+PACKAGES := core client build gateway loadtest
+GROUPS_ := serve build test
+
+.PHONY: help setup models demo serve test test-fast lint lock proto clean
+
+help:  ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
+
+setup: $(STAMP)  ## Install everything into .venv (does nothing when up to date)
+
+$(STAMP): requirements.lock pyproject.toml $(PACKAGES:%=%/pyproject.toml)
+	@PYTHON=$(PYTHON) bash build/check_system.sh
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "pip==$(PIP_VERSION)"
+	@echo "installing the locked dependencies ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		$(GROUPS_:%=--group %) --constraint requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
+		$(PACKAGES:%=--editable ./%)
+	@touch $@
+	@echo "installed into $(VENV)"
+
+lock:  ## Recompute requirements.lock from pyproject.toml (all groups, with hashes)
+	uv pip compile $(GROUPS_:%=--group %) --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-annotate --custom-compile-command "make lock" --output-file requirements.lock
+
+proto: $(STAMP)  ## Regenerate the Python code of the gRPC messages
+	$(BIN)/python -m grpc_tools.protoc --proto_path core/proto --python_out core/cutout_core/contract \
+		--pyi_out core/cutout_core/contract core/proto/cutout/v1/cutout.proto
+	mv core/cutout_core/contract/cutout/v1/cutout_pb2.py core/cutout_core/contract/cutout/v1/cutout_pb2.pyi core/cutout_core/contract/
+	rm -r core/cutout_core/contract/cutout

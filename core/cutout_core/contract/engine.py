@@ -1,0 +1,53 @@
+"""The manifest beside every built engine: what it is, where it came from, and how its input is made.
+
+`cutout_build` writes it (`model.json`), the launcher renders the models' parameters from it.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+MANIFEST_NAME = "model.json"
+GRAPH_NAME = "model.onnx"
+
+
+@dataclass(frozen=True, slots=True)
+class EngineManifest:
+    """One built engine.
+
+    model: the repository's model that it serves (`segmentation`).
+    engine: its name in the catalogue (`u2netp`).
+    input_size: side of its square input, pixels.
+    mean, std: per-channel statistics of RGB in 0..1, applied after the optional division by the image's maximum.
+    divide_by_max: whether each image is first divided by its largest value, as U²-Net's training did.
+    precisions: what may be served on the CPU, fastest first ("bf16", "fp32"): only what passed its check.
+    """
+
+    model: str
+    engine: str
+    input_size: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    divide_by_max: bool
+    precisions: tuple[str, ...]
+    license: str
+    source: str
+    source_sha256: str
+    graph_sha256: str
+
+    def write(self, folder: Path) -> None:
+        """Writes `model.json` into `folder`."""
+        (folder / MANIFEST_NAME).write_text(json.dumps(asdict(self), indent=2) + "\n")
+
+    @classmethod
+    def read(cls, folder: Path) -> EngineManifest:
+        """Reads `model.json`. Raises FileNotFoundError, or ValueError where it is not a manifest."""
+        data = json.loads((folder / MANIFEST_NAME).read_text())
+        try:
+            data["mean"], data["std"] = tuple(data["mean"]), tuple(data["std"])
+            data["precisions"] = tuple(data["precisions"])
+            return cls(**data)
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"{folder / MANIFEST_NAME} is not an engine manifest: {error}") from error

@@ -1,0 +1,101 @@
+"""META: what is known of one row, as JSON between the models and to whoever calls the ensemble.
+
+A row that failed is data too: its `error` is set, RESULT is empty, and the other rows of its batch are whole.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from enum import Enum
+from typing import Any
+
+from cutout_core.contract.errors import CutoutError, ErrorCode
+
+
+class ResultWarning(str, Enum):
+    """Closed set of warnings; the value is what callers see."""
+
+    NO_SUBJECT = "no_subject"
+    ANIMATED_FIRST_FRAME = "animated_first_frame"
+    COLOR_PROFILE_IGNORED = "color_profile_ignored"
+
+
+WARNING_MEANINGS: dict[ResultWarning, str] = {
+    ResultWarning.NO_SUBJECT: "No subject was found: the alpha is empty everywhere.",
+    ResultWarning.ANIMATED_FIRST_FRAME: "The file is animated; its first frame was taken.",
+    ResultWarning.COLOR_PROFILE_IGNORED: "The colour profile is damaged or does not fit the pixels and was left out.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A box in pixels of the result."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class RowError:
+    """An error of the table as data."""
+
+    code: ErrorCode
+    message: str
+    field: str | None = None
+
+    @classmethod
+    def from_exception(cls, error: CutoutError) -> RowError:
+        return cls(error.code, error.message, error.field)
+
+    def to_exception(self) -> CutoutError:
+        return CutoutError(self.code, self.message, field=self.field)
+
+
+@dataclass(slots=True)
+class RowMeta:
+    """META of one row; `preprocess` begins it, `postprocess` completes it.
+
+    Sizes are of the upright image (EXIF orientation applied). `coverage` is the mean alpha, 0..1. `timings_ms`
+    holds durations, `stamps` the times at which the Python steps began and ended: seconds of CLOCK_MONOTONIC,
+    comparable between processes of one machine only.
+    """
+
+    error: RowError | None = None
+    source_format: str = ""
+    source_width: int = 0
+    source_height: int = 0
+    width: int = 0
+    height: int = 0
+    subject: Box | None = None
+    coverage: float = 0.0
+    warnings: list[str] = field(default_factory=list)
+    timings_ms: dict[str, float] = field(default_factory=dict)
+    stamps: dict[str, float] = field(default_factory=dict)
+    quality: str = ""
+    precision: dict[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> bytes:
+        """The META tensor's bytes."""
+        return json.dumps(asdict(self), separators=(",", ":")).encode()
+
+    @classmethod
+    def from_json(cls, raw: bytes) -> RowMeta:
+        """Parses META. Raises ValueError where it is not what `to_json` writes."""
+        try:
+            data: dict[str, Any] = json.loads(raw)
+            error, subject = data.pop("error"), data.pop("subject")
+            return cls(
+                error=RowError(ErrorCode(error["code"]), error["message"], error["field"]) if error else None,
+                subject=Box(**subject) if subject else None,
+                **data,
+            )
+        except (KeyError, TypeError, AttributeError) as bad:
+            raise ValueError("not a META row") from bad
+
+    def warn(self, warning: ResultWarning) -> None:
+        """Adds a warning once."""
+        if warning.value not in self.warnings:
+            self.warnings.append(warning.value)
