@@ -29,6 +29,30 @@ $(STAMP): requirements.lock pyproject.toml $(PACKAGES:%=%/pyproject.toml)
 	@touch $@
 	@echo "installed into $(VENV)"
 
+models: $(STAMP)  ## Fetch, convert and check the engines (does nothing when up to date)
+	@$(BIN)/python -m cutout_build models
+
+demo: models  ## Cut out real photos, or your own: make demo IMAGE=photo.jpg (or a folder)
+	@$(BIN)/python client/demo/run.py $(if $(IMAGE),"$(IMAGE)",$$($(BIN)/python -m cutout_build photos --print astronaut chelsea coffee))
+
+serve: models  ## Serve on CUTOUT_HTTP_PORT (8080) and CUTOUT_GRPC_PORT (8081) until Ctrl-C
+	@exec $(BIN)/python -m cutout_gateway
+
+test: lint models  ## All tests, the real Triton included
+	@$(BIN)/python -m pytest
+
+test-fast: $(STAMP)  ## Unit, integration and architecture tests, under a minute, without Triton
+	@$(BIN)/python -m pytest -m "not slow and not triton" tests/unit tests/integration tests/architecture
+
+lint: $(STAMP)  ## ruff and mypy --strict
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/mypy $(PACKAGES:%=%/cutout_%) client/demo
+
+clean:  ## Remove .venv, out/ and tool caches (downloads and built engines stay in the cache folder)
+	rm -rf .venv out .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
 lock:  ## Recompute requirements.lock from pyproject.toml (all groups, with hashes)
 	uv pip compile $(GROUPS_:%=--group %) --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-annotate --custom-compile-command "make lock" --output-file requirements.lock

@@ -54,9 +54,7 @@ class ErrorRow:
 
 _ROWS = (
     ErrorRow(ErrorCode.EMPTY_BODY, "The request has no bytes.", 400, "INVALID_ARGUMENT"),
-    ErrorRow(
-        ErrorCode.MISSING_IMAGE, "The form has no field `image`, or more than one.", 400, "INVALID_ARGUMENT"
-    ),
+    ErrorRow(ErrorCode.MISSING_IMAGE, "The form has no field `image`, or more than one.", 400, "INVALID_ARGUMENT"),
     ErrorRow(ErrorCode.MALFORMED_REQUEST, "The request itself cannot be parsed.", 400, "INVALID_ARGUMENT"),
     ErrorRow(ErrorCode.UNKNOWN_OPTION, "No option has this name.", 400, "INVALID_ARGUMENT"),
     ErrorRow(
@@ -66,22 +64,16 @@ _ROWS = (
         "INVALID_ARGUMENT",
     ),
     ErrorRow(ErrorCode.NOT_AN_IMAGE, "The bytes are not an image.", 415, "INVALID_ARGUMENT"),
-    ErrorRow(
-        ErrorCode.UNSUPPORTED_FORMAT, "An image, but of a format that is not read.", 415, "INVALID_ARGUMENT"
-    ),
+    ErrorRow(ErrorCode.UNSUPPORTED_FORMAT, "An image, but of a format that is not read.", 415, "INVALID_ARGUMENT"),
     ErrorRow(ErrorCode.TRUNCATED_IMAGE, "The image file ends too early.", 422, "INVALID_ARGUMENT"),
     ErrorRow(ErrorCode.CORRUPT_IMAGE, "The image file is damaged.", 422, "INVALID_ARGUMENT"),
     ErrorRow(ErrorCode.TOO_MANY_BYTES, "The file is larger than the limit.", 413, "INVALID_ARGUMENT"),
     ErrorRow(ErrorCode.TOO_MANY_PIXELS, "The image has more pixels than the limit.", 413, "INVALID_ARGUMENT"),
     ErrorRow(ErrorCode.NOT_FOUND, "There is nothing at this path.", 404, "UNIMPLEMENTED"),
     ErrorRow(ErrorCode.METHOD_NOT_ALLOWED, "The path does not take this method.", 405, "UNIMPLEMENTED"),
-    ErrorRow(
-        ErrorCode.REQUEST_TIMEOUT, "The request's bytes took too long to arrive.", 408, "CANCELLED", True
-    ),
+    ErrorRow(ErrorCode.REQUEST_TIMEOUT, "The request's bytes took too long to arrive.", 408, "UNAVAILABLE", True),
     ErrorRow(ErrorCode.CANCELLED, "The caller left before the answer.", 499, "CANCELLED"),
-    ErrorRow(
-        ErrorCode.OVERLOADED, "Too much work is in flight; try again later.", 429, "RESOURCE_EXHAUSTED", True
-    ),
+    ErrorRow(ErrorCode.OVERLOADED, "Too much work is in flight; try again later.", 429, "RESOURCE_EXHAUSTED", True),
     ErrorRow(ErrorCode.DEADLINE_EXCEEDED, "The answer was not ready in time.", 504, "DEADLINE_EXCEEDED"),
     ErrorRow(ErrorCode.MODEL_UNAVAILABLE, "The models are not ready or failed.", 503, "UNAVAILABLE", True),
     ErrorRow(ErrorCode.SHUTTING_DOWN, "The server is stopping.", 503, "UNAVAILABLE", True),

@@ -132,9 +132,7 @@ def _as_text(name: str, value: Any) -> str:
         return value.strip()
     if isinstance(value, int | float):
         return repr(value)
-    raise CutoutError(
-        ErrorCode.INVALID_OPTION, f"The value of {name!r} is neither text nor a number.", field=name
-    )
+    raise CutoutError(ErrorCode.INVALID_OPTION, f"The value of {name!r} is neither text nor a number.", field=name)
 
 
 def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> str:

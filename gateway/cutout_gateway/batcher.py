@@ -1,0 +1,193 @@
+"""Micro-batching driven by free slots.
+
+A fixed number of batches may be in flight to the engine. Whenever a slot frees, or a row arrives while one is
+free, a batch is cut from what waits; so an idle service adds no delay, and batch size follows the load without a
+timer. Rows that expired or whose caller left are dropped and counted before a batch is cut. This file knows neither
+HTTP nor Triton.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from cutout_core.contract import CutoutError, ErrorCode, RowMeta
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One image on its way to the engine. `pixels` is its weight, `deadline` in time.monotonic() seconds."""
+
+    image: bytes
+    options: bytes
+    pixels: int
+    deadline: float
+
+
+@dataclass(frozen=True, slots=True)
+class RowResult:
+    """The engine's answer for one row; a failed row has `meta.error` and an empty result."""
+
+    result: bytes
+    meta: RowMeta
+
+
+#: Runs one batch on an ensemble until the deadline (time.monotonic() seconds); one result per row, in order.
+RunBatch = Callable[[str, Sequence[Row], float], Awaitable[Sequence[RowResult]]]
+
+
+class BatchObserver(Protocol):
+    """What the batcher tells about itself; the metrics implement it."""
+
+    def batch_started(self, ensemble: str, rows: int) -> None: ...
+
+    def row_dropped(self, place: str, reason: str) -> None: ...
+
+
+@dataclass(slots=True, eq=False)
+class _Entry:
+    row: Row
+    future: asyncio.Future[RowResult]
+    enqueued: float
+    started: float | None = None
+    batch: _Batch | None = None
+
+
+@dataclass(slots=True, eq=False)
+class _Batch:
+    live: int
+    task: asyncio.Task[None] | None = field(default=None)
+
+
+class Batcher:
+    """Cuts batches for any number of ensembles, which take turns."""
+
+    def __init__(self, run: RunBatch, observer: BatchObserver, *, slots: int, max_rows: int, max_pixels: int) -> None:
+        self._run = run
+        self._observer = observer
+        self._free_slots = slots
+        self._max_rows = max_rows
+        self._max_pixels = max_pixels
+        self._queues: dict[str, deque[_Entry]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def waiting(self) -> int:
+        """Rows that wait for a slot."""
+        return sum(len(queue) for queue in self._queues.values())
+
+    @property
+    def batches_in_flight(self) -> int:
+        return len(self._tasks)
+
+    async def submit(self, ensemble: str, row: Row) -> tuple[RowResult, float]:
+        """Waits for the row's result; returns it with the seconds that the row waited for a slot.
+
+        Raises `CutoutError` DEADLINE_EXCEEDED at the row's deadline, whatever the engine does, or its batch's error.
+        Cancelling the caller drops the row; when every row of a batch is gone, the batch itself is cancelled.
+        """
+        loop = asyncio.get_running_loop()
+        entry = _Entry(row, loop.create_future(), time.monotonic())
+        self._queues.setdefault(ensemble, deque()).append(entry)
+        self._cut()
+        try:
+            async with asyncio.timeout(max(0.0, row.deadline - time.monotonic())):
+                result = await entry.future
+        except TimeoutError:
+            self._abandon(ensemble, entry, "deadline")
+            raise CutoutError(ErrorCode.DEADLINE_EXCEEDED) from None
+        except asyncio.CancelledError:
+            self._abandon(ensemble, entry, "cancelled")
+            raise
+        return result, (entry.started or entry.enqueued) - entry.enqueued
+
+    async def close(self) -> None:
+        """Cancels what is in flight and waits for it; rows that still wait get SHUTTING_DOWN."""
+        for queue in self._queues.values():
+            for entry in queue:
+                if not entry.future.done():
+                    entry.future.set_exception(CutoutError(ErrorCode.SHUTTING_DOWN))
+            queue.clear()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _abandon(self, ensemble: str, entry: _Entry, reason: str) -> None:
+        if not entry.future.cancel() and not entry.future.cancelled():
+            entry.future.exception()  # resolved in this same turn of the loop: nothing is left to drop
+            return
+        batch = entry.batch
+        if batch is None:
+            self._queues[ensemble].remove(entry)
+            self._observer.row_dropped("queue", reason)
+            return
+        self._observer.row_dropped("engine", reason)
+        batch.live -= 1
+        if batch.live == 0 and batch.task is not None:
+            batch.task.cancel()
+
+    def _cut(self) -> None:
+        """Starts batches while a slot is free and something waits."""
+        while self._free_slots > 0:
+            ensemble = next((name for name, queue in self._queues.items() if queue), None)
+            if ensemble is None:
+                return
+            entries = self._take(self._queues[ensemble])
+            self._queues[ensemble] = self._queues.pop(ensemble)  # to the back: ensembles take turns
+            if entries:
+                self._start(ensemble, entries)
+
+    def _take(self, queue: deque[_Entry]) -> list[_Entry]:
+        now = time.monotonic()
+        entries: list[_Entry] = []
+        pixels = 0
+        while queue and len(entries) < self._max_rows:
+            entry = queue[0]
+            if entry.row.deadline <= now:
+                queue.popleft()
+                self._observer.row_dropped("queue", "deadline")
+                if not entry.future.done():
+                    entry.future.set_exception(CutoutError(ErrorCode.DEADLINE_EXCEEDED))
+                continue
+            if entries and pixels + entry.row.pixels > self._max_pixels:
+                break
+            queue.popleft()
+            pixels += entry.row.pixels
+            entries.append(entry)
+        return entries
+
+    def _start(self, ensemble: str, entries: list[_Entry]) -> None:
+        now = time.monotonic()
+        batch = _Batch(live=len(entries))
+        for entry in entries:
+            entry.started, entry.batch = now, batch
+        self._free_slots -= 1
+        self._observer.batch_started(ensemble, len(entries))
+        batch.task = asyncio.create_task(self._run_batch(ensemble, entries))
+        self._tasks.add(batch.task)
+        batch.task.add_done_callback(lambda task: self._finish(task, entries))
+
+    async def _run_batch(self, ensemble: str, entries: list[_Entry]) -> None:
+        rows = [entry.row for entry in entries]
+        results = await self._run(ensemble, rows, max(row.deadline for row in rows))
+        if len(results) != len(rows):
+            raise CutoutError(ErrorCode.INTERNAL, "The engine answered with another number of rows.")
+        for entry, result in zip(entries, results, strict=True):
+            if not entry.future.done():
+                entry.future.set_result(result)
+
+    def _finish(self, task: asyncio.Task[None], entries: list[_Entry]) -> None:
+        """Frees the slot and resolves every future on every path."""
+        self._tasks.discard(task)
+        self._free_slots += 1
+        error: BaseException | None
+        error = CutoutError(ErrorCode.SHUTTING_DOWN) if task.cancelled() else task.exception()
+        if error is not None:
+            for entry in entries:
+                if not entry.future.done():
+                    entry.future.set_exception(error)
+        self._cut()

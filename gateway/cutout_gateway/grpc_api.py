@@ -1,0 +1,116 @@
+"""The gRPC edge: `cutout.v1.BackgroundRemoval`, health (grpc.health.v1) and reflection. No logic of its own."""
+
+from __future__ import annotations
+
+import time
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from cutout_core.contract import CutoutError
+from cutout_core.contract import cutout_pb2 as pb
+from cutout_gateway.requests import CutoutReply, CutoutRequest, clean_request_id
+from cutout_gateway.service import CutoutService
+from cutout_gateway.settings import Settings
+
+SERVICE = "cutout.v1.BackgroundRemoval"
+PROTOCOL = "grpc"
+
+#: What a message may hold beside the image, bytes.
+_MESSAGE_OVERHEAD = 1024 * 1024
+
+
+class GrpcApi:
+    """The gRPC server; `health` is switched by the readiness watch."""
+
+    def __init__(self, service: CutoutService, settings: Settings) -> None:
+        self._service = service
+        self._settings = settings
+        self._health = health.aio.HealthServicer()
+        self._server = grpc.aio.server(
+            options=[
+                # One byte too many still reaches our own check and its clear error; far too many is cut by gRPC.
+                ("grpc.max_receive_message_length", settings.max_bytes + _MESSAGE_OVERHEAD),
+                ("grpc.max_send_message_length", -1),
+                ("grpc.so_reuseport", 0),
+            ],
+            maximum_concurrent_rpcs=settings.max_in_flight + settings.max_uploads,
+        )
+        handler = grpc.unary_unary_rpc_method_handler(
+            self._remove_background,
+            request_deserializer=pb.RemoveBackgroundRequest.FromString,
+            response_serializer=pb.RemoveBackgroundResponse.SerializeToString,
+        )
+        self._server.add_generic_rpc_handlers(
+            (grpc.method_handlers_generic_handler(SERVICE, {"RemoveBackground": handler}),)
+        )
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
+
+    async def start(self) -> int:
+        """Starts to listen; returns the port. Raises RuntimeError where the address is taken."""
+        port: int = self._server.add_insecure_port(f"{self._settings.grpc_host}:{self._settings.grpc_port}")
+        await self.set_serving(False)
+        await self._server.start()
+        return port
+
+    async def stop(self, grace_s: float) -> None:
+        """Stops accepting; calls in flight may finish within `grace_s` seconds."""
+        await self._server.stop(grace_s)
+
+    async def set_serving(self, serving: bool) -> None:
+        """Sets the health of the server ("") and of the service."""
+        status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
+        for name in ("", SERVICE):
+            await self._health.set(name, status)
+
+    async def _remove_background(
+        self, message: pb.RemoveBackgroundRequest, context: grpc.aio.ServicerContext
+    ) -> pb.RemoveBackgroundResponse:
+        received = time.monotonic()
+        request_id = clean_request_id(message.request_id)
+        remaining = context.time_remaining()
+        timeout_s = self._settings.timeout_s if remaining is None else min(remaining, self._settings.max_timeout_s)
+        request = CutoutRequest(
+            message.image, dict(message.options), request_id, PROTOCOL, received + timeout_s, received
+        )
+        try:
+            reply = await self._service.cutout(request)
+        except CutoutError as error:
+            await _abort(context, error, request_id)
+            raise  # not reached: abort raises
+        return _message(reply)
+
+
+async def _abort(context: grpc.aio.ServicerContext, error: CutoutError, request_id: str) -> None:
+    metadata = [("cutout-error-code", error.code.value), ("cutout-request-id", request_id)]
+    if error.field is not None:
+        metadata.append(("cutout-error-field", error.field.encode("ascii", "replace").decode()))
+    if error.retry_after_s is not None:
+        metadata.append(("cutout-retry-after-ms", str(round(error.retry_after_s * 1000))))
+    await context.abort(grpc.StatusCode[error.row.grpc_status], error.message, tuple(metadata))
+
+
+def _message(reply: CutoutReply) -> pb.RemoveBackgroundResponse:
+    meta = reply.meta
+    message = pb.RemoveBackgroundResponse(
+        result=reply.result,
+        content_type=reply.options.content_type,
+        meta=pb.Meta(
+            request_id=reply.request_id,
+            source_width=meta.source_width,
+            source_height=meta.source_height,
+            source_format=meta.source_format,
+            width=meta.width,
+            height=meta.height,
+            coverage=meta.coverage,
+            warnings=meta.warnings,
+            timings_ms=meta.timings_ms,
+            quality=meta.quality,
+        ),
+    )
+    if meta.subject is not None:
+        box = meta.subject
+        message.meta.subject.CopyFrom(pb.Box(left=box.left, top=box.top, width=box.width, height=box.height))
+    return message

@@ -1,0 +1,223 @@
+"""The HTTP edge: reads bytes, builds the request object, writes body and headers. No logic of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
+from typing import TypeVar
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, Response
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from cutout_core.contract import CutoutError, ErrorCode
+from cutout_gateway.http_body import read_upload
+from cutout_gateway.http_docs import add_docs, cutout_operation
+from cutout_gateway.requests import CutoutReply, CutoutRequest, clean_request_id
+from cutout_gateway.service import CutoutService
+from cutout_gateway.settings import Settings
+
+log = logging.getLogger("cutout.gateway.http")
+
+PROTOCOL = "http"
+_T = TypeVar("_T")
+
+#: Timings that go into Server-Timing, in the order of the path.
+_SERVER_TIMING = (
+    "queue",
+    "preprocess",
+    "engines",
+    "decode",
+    "alpha",
+    "compose",
+    "encode",
+    "postprocess",
+    "total",
+)
+
+
+def create_app(
+    service: CutoutService,
+    settings: Settings,
+    info: Callable[[], Awaitable[dict[str, object]]],
+    triton_metrics: Callable[[], Awaitable[bytes]],
+) -> FastAPI:
+    """The ASGI application. `info` and `triton_metrics` answer /info and /metrics/triton."""
+    app = FastAPI(
+        title="Cutout",
+        description="Background removal: a photo goes in, a cut-out comes out.",
+        version="1",
+        docs_url=None,
+        redoc_url=None,
+    )
+    add_docs(app)
+    _add_error_handlers(app, service)
+
+    @app.post("/v1/cutouts", **cutout_operation(settings.limits))
+    async def cutouts(request: Request) -> Response:
+        received = time.monotonic()
+        request_id = clean_request_id(request.headers.get("x-request-id"))
+        request.state.request_id = request_id
+        with service.admission.upload():
+            upload = await read_upload(request, settings.max_bytes, settings.upload_timeout_s)
+        deadline = received + _timeout_s(request, settings)
+        work = service.cutout(CutoutRequest(upload.image, upload.options, request_id, PROTOCOL, deadline, received))
+        request.state.counted = True
+        reply = await _unless_disconnected(request, work)
+        return _json_reply(reply) if _wants_json(request) else _bytes_reply(reply)
+
+    @app.get("/livez", summary="Whether the process is alive")
+    async def livez() -> dict[str, str]:
+        return {"status": "alive"}
+
+    @app.get("/readyz", summary="Whether requests would be served", responses={503: {"description": "Not ready."}})
+    async def readyz() -> JSONResponse:
+        state = service.readiness
+        body = {"ready": service.ready, "qualities": state.qualities, "reason": state.reason}
+        return JSONResponse(body, 200 if service.ready else 503)
+
+    @app.get("/info", summary="Limits, models, profile and versions")
+    async def get_info() -> dict[str, object]:
+        return await info()
+
+    @app.get("/metrics", summary="Prometheus metrics of the gateway", response_class=Response)
+    async def metrics() -> Response:
+        return Response(service.metrics.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    @app.get("/metrics/triton", summary="Prometheus metrics of Triton itself", response_class=Response)
+    async def metrics_of_triton() -> Response:
+        return Response(await triton_metrics(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    return app
+
+
+async def _unless_disconnected(request: Request, work: Awaitable[_T]) -> _T:
+    """Awaits `work`, and cancels it when the caller hangs up first."""
+
+    async def disconnected() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+
+    task = asyncio.ensure_future(work)
+    watcher = asyncio.ensure_future(disconnected())
+    try:
+        await asyncio.wait((task, watcher), return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise ClientDisconnect
+        return task.result()
+    finally:
+        watcher.cancel()
+        if not task.done():
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+def _timeout_s(request: Request, settings: Settings) -> float:
+    text = request.headers.get("x-cutout-timeout-ms")
+    if text is None:
+        return settings.timeout_s
+    if not text.isdigit() or not 1 <= int(text) <= settings.max_timeout_s * 1000:
+        raise CutoutError(
+            ErrorCode.INVALID_OPTION,
+            f"X-Cutout-Timeout-Ms takes whole milliseconds from 1 to {settings.max_timeout_s * 1000:.0f}.",
+            field="X-Cutout-Timeout-Ms",
+        )
+    return int(text) / 1000
+
+
+def _wants_json(request: Request) -> bool:
+    return "application/json" in request.headers.get("accept", "").lower()
+
+
+def _bytes_reply(reply: CutoutReply) -> Response:
+    meta = reply.meta
+    headers = {
+        "X-Request-Id": reply.request_id,
+        "X-Cutout-Width": str(meta.width),
+        "X-Cutout-Height": str(meta.height),
+        "X-Cutout-Source-Width": str(meta.source_width),
+        "X-Cutout-Source-Height": str(meta.source_height),
+        "X-Cutout-Source-Format": meta.source_format,
+        "X-Cutout-Quality": meta.quality,
+        "X-Cutout-Coverage": f"{meta.coverage:.4f}",
+        "Server-Timing": ", ".join(
+            f"{name};dur={meta.timings_ms[name]:.2f}" for name in _SERVER_TIMING if name in meta.timings_ms
+        ),
+    }
+    if meta.subject is not None:
+        box = meta.subject
+        headers["X-Cutout-Subject"] = f"{box.left},{box.top},{box.width},{box.height}"
+    if meta.warnings:
+        headers["X-Cutout-Warnings"] = ",".join(meta.warnings)
+    return Response(reply.result, media_type=reply.options.content_type, headers=headers)
+
+
+def _json_reply(reply: CutoutReply) -> Response:
+    meta = reply.meta
+    body = {
+        "result": base64.b64encode(reply.result).decode(),
+        "content_type": reply.options.content_type,
+        "meta": {
+            "request_id": reply.request_id,
+            "source_width": meta.source_width,
+            "source_height": meta.source_height,
+            "source_format": meta.source_format,
+            "width": meta.width,
+            "height": meta.height,
+            "subject": asdict(meta.subject) if meta.subject else None,
+            "coverage": meta.coverage,
+            "warnings": meta.warnings,
+            "timings_ms": meta.timings_ms,
+            "quality": meta.quality,
+        },
+    }
+    return JSONResponse(body, headers={"X-Request-Id": reply.request_id})
+
+
+def error_response(error: CutoutError, request_id: str) -> JSONResponse:
+    """An error of the table as HTTP."""
+    headers = {"X-Request-Id": request_id}
+    if error.retry_after_s is not None:
+        headers["Retry-After"] = str(max(1, round(error.retry_after_s)))
+    body = {
+        "code": error.code.value,
+        "message": error.message,
+        "field": error.field,
+        "request_id": request_id,
+        "retryable": error.row.retryable,
+    }
+    return JSONResponse({"error": body}, error.row.http_status, headers=headers)
+
+
+def _add_error_handlers(app: FastAPI, service: CutoutService) -> None:
+    def answer(request: Request, error: CutoutError) -> Response:
+        request_id = getattr(request.state, "request_id", None)
+        if request_id is None:
+            request_id = clean_request_id(request.headers.get("x-request-id"))
+        if not getattr(request.state, "counted", False):
+            service.refused(PROTOCOL, error.row.metric_label)
+            log.info("request %s http %s (%s)", request_id, error.row.metric_label, error.message)
+        return error_response(error, request_id)
+
+    @app.exception_handler(CutoutError)
+    async def cutout_error(request: Request, error: CutoutError) -> Response:
+        return answer(request, error)
+
+    @app.exception_handler(HTTPException)
+    async def http_error(request: Request, error: HTTPException) -> Response:
+        codes = {404: ErrorCode.NOT_FOUND, 405: ErrorCode.METHOD_NOT_ALLOWED}
+        return answer(request, CutoutError(codes.get(error.status_code, ErrorCode.MALFORMED_REQUEST)))
+
+    @app.exception_handler(ClientDisconnect)
+    async def gone(request: Request, error: ClientDisconnect) -> Response:
+        return answer(request, CutoutError(ErrorCode.CANCELLED))
+
+    @app.exception_handler(Exception)
+    async def defect(request: Request, error: Exception) -> Response:
+        log.error("defect while answering %s", request.url.path, exc_info=error)
+        return answer(request, CutoutError(ErrorCode.INTERNAL))

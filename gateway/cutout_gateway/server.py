@@ -1,0 +1,251 @@
+"""The server's life: bind, start Triton, watch readiness, serve, drain, stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator, Iterator
+from importlib.metadata import version
+
+import httpx
+import uvicorn
+
+from cutout_core.contract import FORMATS, OPTION_HELP
+from cutout_core.contract.engine import EngineManifest
+from cutout_core.contract.paths import engines_root
+from cutout_core.contract.tensors import ENSEMBLES
+from cutout_gateway.admission import Admission, Budget
+from cutout_gateway.batcher import Batcher
+from cutout_gateway.embedded import EmbeddedSettings, EmbeddedTriton
+from cutout_gateway.grpc_api import GrpcApi
+from cutout_gateway.http_api import create_app
+from cutout_gateway.metrics import Metrics
+from cutout_gateway.service import CutoutService
+from cutout_gateway.settings import Settings
+from cutout_gateway.triton import Readiness, TritonClient
+
+log = logging.getLogger("cutout.gateway")
+
+#: Seconds between two readiness probes, while something is missing and while all is well.
+_PROBE_FAST_S, _PROBE_SLOW_S = 0.25, 1.0
+
+
+class _Uvicorn(uvicorn.Server):
+    """Uvicorn without its signal handlers: the gateway owns the signals, for both protocols."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class Server:
+    """One gateway. `run` returns after SIGTERM, SIGINT or `stop`, when everything it started has ended."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.metrics = Metrics()
+        self.http_port = 0
+        self.grpc_port = 0
+        self._stop = asyncio.Event()
+        self._changed = asyncio.Event()
+        self._embedded: EmbeddedTriton | None = None
+        self._triton_version = ""
+
+    def stop(self) -> None:
+        """Begins to drain; a second call while draining changes nothing."""
+        self._stop.set()
+
+    async def run(self) -> None:
+        """Serves until stopped. Raises OSError or RuntimeError where it cannot start."""
+        settings = self.settings
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stop)
+        with _listen(settings.http_host, settings.http_port) as listener:
+            self.http_port = listener.getsockname()[1]
+            async with self._triton() as triton:
+                await self._serve(triton, listener)
+
+    async def _serve(self, triton: TritonClient, listener: socket.socket) -> None:
+        settings = self.settings
+        budget = Budget(
+            settings.max_in_flight,
+            settings.max_in_flight_pixels,
+            settings.max_in_flight_bytes,
+            settings.max_uploads,
+        )
+        batcher = Batcher(
+            triton.infer,
+            self.metrics,
+            slots=settings.batch_slots,
+            max_rows=settings.max_batch_rows,
+            max_pixels=settings.max_batch_pixels,
+        )
+        service = CutoutService(settings.limits, Admission(budget), batcher, self.metrics)
+        grpc_api = GrpcApi(service, settings)
+        app = create_app(service, settings, lambda: self._info(triton, service), self._triton_metrics)
+        http = _Uvicorn(
+            uvicorn.Config(
+                app,
+                log_config=None,
+                access_log=False,
+                lifespan="off",
+                server_header=False,
+                timeout_graceful_shutdown=max(1, round(settings.shutdown_grace_s)),
+            )
+        )
+        self.grpc_port = await grpc_api.start()
+        http_task = asyncio.create_task(http.serve(sockets=[listener]))
+        watch_task = asyncio.create_task(self._watch(triton, service, grpc_api))
+        stop_task = asyncio.create_task(self._stop.wait())
+        log.info(
+            "listening: http %s:%d, grpc %s:%d",
+            settings.http_host,
+            self.http_port,
+            settings.grpc_host,
+            self.grpc_port,
+        )
+        try:
+            done, _ = await asyncio.wait((http_task, watch_task, stop_task), return_when=asyncio.FIRST_COMPLETED)
+            for task in done - {stop_task}:
+                task.result()
+        finally:
+            log.info("stopping: no new requests")
+            watch_task.cancel()
+            await asyncio.gather(watch_task, return_exceptions=True)
+            service.set_readiness(Readiness(reason="The server is stopping."))
+            await grpc_api.set_serving(False)
+            await service.drain(settings.shutdown_grace_s)
+            http.should_exit = True
+            await asyncio.gather(http_task, grpc_api.stop(1.0), stop_task, return_exceptions=True)
+            if settings.ready_file is not None:
+                settings.ready_file.unlink(missing_ok=True)
+            log.info("stopped")
+
+    @contextlib.asynccontextmanager
+    async def _triton(self) -> AsyncIterator[TritonClient]:
+        """An external Triton's client, or the embedded one started and, at the end, stopped."""
+        settings = self.settings
+        if settings.triton_url is not None:
+            client = TritonClient(settings.triton_url, settings.profile)
+            try:
+                yield client
+            finally:
+                await client.close()
+            return
+        self._embedded = EmbeddedTriton(
+            EmbeddedSettings(
+                profile=settings.profile,
+                source=settings.model_repository,
+                engines=engines_root(),
+                limits=settings.limits,
+                precision=settings.precision,
+                threads=settings.threads or None,
+                log_level=settings.log_level,
+            ),
+            on_change=self._changed.set,
+        )
+        await self._embedded.start()
+        client = TritonClient(self._embedded.grpc_url, settings.profile)
+        try:
+            yield client
+        finally:
+            await client.close()
+            await self._embedded.stop()
+
+    async def _watch(self, triton: TritonClient, service: CutoutService, grpc_api: GrpcApi) -> None:
+        """Probes Triton for ever; a death of the embedded one is known at once, not at the next probe."""
+        was_ready = False
+        counted = 0
+        while True:
+            self._changed.clear()
+            readiness = await self._probe(triton)
+            service.set_readiness(readiness)
+            if self._embedded is not None and self._embedded.restarts > counted:
+                self.metrics.restarts.inc(self._embedded.restarts - counted)
+                counted = self._embedded.restarts
+            if service.ready != was_ready:
+                was_ready = service.ready
+                await grpc_api.set_serving(was_ready)
+                if was_ready:
+                    self._triton_version = await triton.server_version()
+                    self.metrics.set_build(self.settings.profile, self._triton_version)
+                    self._write_ready_file()
+                    log.info("ready")
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_PROBE_SLOW_S if was_ready else _PROBE_FAST_S):
+                    await self._changed.wait()
+
+    async def _probe(self, triton: TritonClient) -> Readiness:
+        if self._embedded is not None:
+            if not self._embedded.alive:
+                return Readiness(reason="Triton is being restarted.")
+            await triton.connect(self._embedded.grpc_url)
+        return await triton.readiness()
+
+    async def _info(self, triton: TritonClient, service: CutoutService) -> dict[str, object]:
+        settings = self.settings
+        engines: dict[str, object] = {}
+        for model, parameters in (await triton.engine_parameters()).items():
+            engines[model] = parameters | _provenance(model)
+        return {
+            "version": version("cutout-gateway"),
+            "triton": self._triton_version,
+            "profile": settings.profile,
+            "ready": service.ready,
+            "qualities": service.readiness.qualities or dict.fromkeys(ENSEMBLES, False),
+            "engines": engines,
+            "formats": list(FORMATS),
+            "options": OPTION_HELP,
+            "limits": {
+                "max_bytes": settings.max_bytes,
+                "max_pixels": settings.max_pixels,
+                "max_in_flight": settings.max_in_flight,
+                "timeout_s": settings.timeout_s,
+                "max_timeout_s": settings.max_timeout_s,
+            },
+        }
+
+    async def _triton_metrics(self) -> bytes:
+        """Triton's own page; empty with a comment where its address is not known or it does not answer."""
+        url = self._embedded.metrics_url if self._embedded is not None else self.settings.triton_metrics_url
+        if url is None:
+            return b"# CUTOUT_TRITON_METRICS_URL is not set\n"
+        try:
+            async with httpx.AsyncClient(timeout=2.0) as client:
+                return (await client.get(url)).raise_for_status().content
+        except httpx.HTTPError:
+            return b"# Triton does not answer\n"
+
+    def _write_ready_file(self) -> None:
+        if self.settings.ready_file is not None:
+            text = json.dumps({"pid": os.getpid(), "http_port": self.http_port, "grpc_port": self.grpc_port})
+            temporary = self.settings.ready_file.with_suffix(".tmp")
+            temporary.write_text(text)
+            temporary.replace(self.settings.ready_file)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def _provenance(model: str) -> dict[str, str]:
+    """Licence and source of a locally built engine; nothing for an external Triton's own."""
+    try:
+        manifest = EngineManifest.read(engines_root() / model)
+    except (OSError, ValueError):
+        return {}
+    return {"engine": manifest.engine, "license": manifest.license, "source": manifest.source}

@@ -1,0 +1,128 @@
+"""One image through the gateway: options, admission, header, batch, row; clock and metrics around it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+
+from cutout_core.contract import CutoutError, ErrorCode, Limits, Options
+from cutout_core.contract.tensors import ENSEMBLES
+from cutout_core.imaging.header import ImageHeader, read_header
+from cutout_gateway.admission import Admission
+from cutout_gateway.batcher import Batcher, Row
+from cutout_gateway.metrics import OK, Metrics
+from cutout_gateway.requests import CutoutReply, CutoutRequest
+from cutout_gateway.triton import Readiness
+
+log = logging.getLogger("cutout.gateway")
+
+
+class CutoutService:
+    """What both protocol edges call; knows neither HTTP nor gRPC."""
+
+    def __init__(self, limits: Limits, admission: Admission, batcher: Batcher, metrics: Metrics) -> None:
+        self.limits = limits
+        self.admission = admission
+        self.metrics = metrics
+        self.readiness = Readiness()
+        self._batcher = batcher
+        self._draining = False
+        metrics.in_flight.set_function(lambda: admission.requests)
+        metrics.uploads.set_function(lambda: admission.uploads)
+        metrics.queue.set_function(lambda: batcher.waiting)
+
+    @property
+    def ready(self) -> bool:
+        """Whether new requests would be served."""
+        return self.readiness.ready and not self._draining
+
+    def set_readiness(self, readiness: Readiness) -> None:
+        """Takes the newest probe of Triton."""
+        if readiness != self.readiness:
+            log.info("readiness: %s %s", readiness.qualities or "nothing", readiness.reason)
+        self.readiness = readiness
+        for quality, ready in readiness.qualities.items():
+            self.metrics.ready.labels(quality).set(ready)
+        if not readiness.qualities:
+            for quality in ENSEMBLES:
+                self.metrics.ready.labels(quality).set(0)
+
+    async def cutout(self, request: CutoutRequest) -> CutoutReply:
+        """Cuts one image out. Raises `CutoutError`; any other exception becomes INTERNAL and is logged."""
+        options: Options | None = None
+        outcome = OK
+        reply: CutoutReply | None = None
+        detail = ""
+        try:
+            options = Options.parse(request.options)
+            reply = await self._admitted(request, options)
+        except CutoutError as error:
+            outcome, detail = error.row.metric_label, error.message
+            raise
+        except asyncio.CancelledError:
+            outcome = ErrorCode.CANCELLED.value
+            raise
+        except Exception:
+            outcome = ErrorCode.INTERNAL.value
+            log.exception("request %s failed", request.request_id)
+            raise CutoutError(ErrorCode.INTERNAL) from None
+        finally:
+            self.refused(request.protocol, outcome, options)
+            _log_request(request, outcome, detail, reply)
+        return reply
+
+    def refused(self, protocol: str, outcome: str, options: Options | None = None) -> None:
+        """Counts a request; the edges call it for those that never became a `CutoutRequest`."""
+        labels = (options.quality, options.output) if options else ("none", "none")
+        self.metrics.requests.labels(protocol, outcome, *labels).inc()
+
+    async def drain(self, grace_s: float) -> None:
+        """Refuses new requests and waits, at most `grace_s` seconds, for those in flight."""
+        self._draining = True
+        self.admission.close()
+        try:
+            async with asyncio.timeout(grace_s):
+                await self.admission.wait_idle()
+        except TimeoutError:
+            log.warning("%d requests did not finish within %.0f s", self.admission.requests, grace_s)
+        await self._batcher.close()
+
+    async def _admitted(self, request: CutoutRequest, options: Options) -> CutoutReply:
+        header = await self._inspect(request.image)
+        with self.admission.permit(pixels=header.pixels, size=len(request.image)):
+            if not self.readiness.qualities.get(options.quality, False):
+                raise CutoutError(ErrorCode.MODEL_UNAVAILABLE, retry_after_s=2.0)
+            row = Row(request.image, options.to_json(), header.pixels, request.deadline)
+            result, queued_s = await self._batcher.submit(options.ensemble, row)
+        meta = result.meta
+        if meta.error is not None:
+            raise meta.error.to_exception()
+        meta.timings_ms["queue"] = queued_s * 1000
+        meta.timings_ms["total"] = (time.monotonic() - request.received) * 1000
+        self.metrics.image_done(options.quality, meta.timings_ms)
+        self.metrics.bytes.labels("in").inc(len(request.image))
+        self.metrics.bytes.labels("out").inc(len(result.result))
+        self.metrics.pixels.inc(header.pixels)
+        for warning in meta.warnings:
+            self.metrics.warnings.labels(warning).inc()
+        return CutoutReply(result.result, options, meta, request.request_id)
+
+    async def _inspect(self, image: bytes) -> ImageHeader:
+        """Reads the header off the event loop: a hostile TIFF may take its time."""
+        return await asyncio.to_thread(read_header, image, self.limits)
+
+
+def _log_request(request: CutoutRequest, outcome: str, detail: str, reply: CutoutReply | None) -> None:
+    milliseconds = (time.monotonic() - request.received) * 1000
+    log.log(
+        logging.WARNING if outcome == ErrorCode.INTERNAL.value else logging.INFO,
+        "request %s %s %s bytes_in=%d bytes_out=%d ms=%.1f%s",
+        request.request_id,
+        request.protocol,
+        outcome,
+        len(request.image),
+        len(reply.result) if reply else 0,
+        milliseconds,
+        f" ({detail})" if detail else "",
+    )

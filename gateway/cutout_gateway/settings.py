@@ -1,0 +1,122 @@
+"""Settings: environment variables with the prefix `CUTOUT_` and flags, as one frozen object, checked at start."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from cutout_core.contract import MAX_BATCH_SIZE, Limits
+
+#: `CUTOUT_` variables that are not the gateway's, but belong to another part of Cutout.
+_OTHERS = {"CUTOUT_CACHE", "CUTOUT_SERVER"}
+
+
+class Settings(BaseSettings):
+    """Everything an operator may set. Flags win over the environment; both win over the defaults."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="CUTOUT_",
+        frozen=True,
+        cli_kebab_case=True,
+        cli_prog_name="python -m cutout_gateway",
+        cli_implicit_flags=True,
+        cli_hide_none_type=True,
+        use_attribute_docstrings=True,
+    )
+
+    http_host: str = "127.0.0.1"
+    """Address of the HTTP listener; 0.0.0.0 opens the service to other machines."""
+    http_port: int = Field(8080, ge=0, le=65535)
+    """Port of the HTTP listener; 0 takes a free one."""
+    grpc_host: str = "127.0.0.1"
+    """Address of the gRPC listener."""
+    grpc_port: int = Field(8081, ge=0, le=65535)
+    """Port of the gRPC listener; 0 takes a free one."""
+    ready_file: Path | None = None
+    """A file that is written (JSON: pid, http_port, grpc_port) once the service is ready, removed at the end."""
+
+    profile: Literal["cpu", "gpu"] = "cpu"
+    """Which engine configuration Triton is expected to run: cpu (OpenVINO) or gpu (TensorRT)."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Arithmetic of the engines on the CPU; auto takes the fastest that passed its check and that the CPU has."""
+    threads: int = Field(0, ge=0, le=1024)
+    """Threads of the engines and of the pixel work; 0 takes one per core."""
+    triton_url: str | None = None
+    """host:port of an external Triton's gRPC endpoint; when set, none is started."""
+    triton_metrics_url: str | None = None
+    """URL of the external Triton's metrics, shown at /metrics/triton."""
+    model_repository: Path | None = None
+    """The model repository to serve; the default is the one of this checkout."""
+
+    max_bytes: int = Field(Limits().max_bytes, ge=1024, le=1 << 30)
+    """Largest encoded image, bytes."""
+    max_pixels: int = Field(Limits().max_pixels, ge=1024, le=1_000_000_000)
+    """Largest image, width × height."""
+    max_in_flight: int = Field(64, ge=1, le=100_000)
+    """Requests that may wait or be worked on at once; the next one is refused with 429."""
+    max_in_flight_pixels: int = Field(512_000_000, ge=1024)
+    """The same bound in pixels, so that a few huge photos count as many small ones."""
+    max_in_flight_bytes: int = Field(512 * 1024 * 1024, ge=1024)
+    """The same bound in encoded bytes."""
+    max_uploads: int = Field(256, ge=1, le=100_000)
+    """HTTP bodies that may be on their way in at once."""
+    batch_slots: int = Field(2, ge=1, le=64)
+    """Batches in flight to Triton at once."""
+    max_batch_rows: int = Field(8, ge=1, le=MAX_BATCH_SIZE)
+    """Images in one batch."""
+    max_batch_pixels: int = Field(48_000_000, ge=1024)
+    """Pixels in one batch; an image above it travels alone."""
+
+    timeout_s: float = Field(30.0, gt=0, le=3600)
+    """Deadline of a request that names none, seconds."""
+    max_timeout_s: float = Field(300.0, gt=0, le=3600)
+    """Longest deadline that a request may name, seconds."""
+    upload_timeout_s: float = Field(30.0, gt=0, le=3600)
+    """Longest time an HTTP body may take to arrive, seconds."""
+    shutdown_grace_s: float = Field(20.0, ge=0, le=600)
+    """How long requests in flight may take to finish after SIGTERM, seconds."""
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Lowest level that is logged."""
+    log_format: Literal["text", "json"] = "text"
+    """One line of text or one JSON object per event."""
+
+    @field_validator("triton_url")
+    @classmethod
+    def _plain_address(cls, value: str | None) -> str | None:
+        if value is not None and ("/" in value or ":" not in value):
+            raise ValueError("takes host:port of Triton's gRPC endpoint, without a scheme")
+        return value
+
+    @model_validator(mode="after")
+    def _cross_check(self) -> Settings:
+        if self.timeout_s > self.max_timeout_s:
+            raise ValueError("timeout_s is above max_timeout_s: raise max_timeout_s or lower timeout_s")
+        if self.max_bytes > self.max_in_flight_bytes:
+            raise ValueError("max_bytes is above max_in_flight_bytes: one allowed image would never be admitted")
+        if self.max_pixels > self.max_in_flight_pixels:
+            raise ValueError("max_pixels is above max_in_flight_pixels: one allowed image would never be admitted")
+        if self.profile == "gpu" and self.triton_url is None:
+            raise ValueError("profile gpu needs triton_url: the embedded Triton has no TensorRT backend")
+        if self.profile == "gpu" and self.precision != "auto":
+            raise ValueError("precision is for the cpu profile: on a GPU the plan carries its precision")
+        if self.triton_metrics_url is not None and self.triton_url is None:
+            raise ValueError("triton_metrics_url is for an external Triton: set triton_url too")
+        if self.http_port and self.http_port == self.grpc_port and self.http_host == self.grpc_host:
+            raise ValueError("http_port and grpc_port are the same: give each its own")
+        return self
+
+    @property
+    def limits(self) -> Limits:
+        """The limits of one image."""
+        return Limits(self.max_bytes, self.max_pixels)
+
+    @classmethod
+    def unknown_variables(cls) -> list[str]:
+        """`CUTOUT_` environment variables that nothing reads (a misspelling, most likely)."""
+        known = {f"CUTOUT_{name.upper()}" for name in cls.model_fields} | _OTHERS
+        return sorted(name for name in os.environ if name.startswith("CUTOUT_") and name not in known)

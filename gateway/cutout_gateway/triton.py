@@ -1,0 +1,180 @@
+"""The only place that talks to Triton: KServe v2 over gRPC (https://github.com/kserve/open-inference-protocol).
+
+Messages are built from tritonclient's generated protocol classes, on a `grpc.aio` channel of our own: that gives the
+deadline and the cancellation of the call, and one copy less of the image bytes than the numpy route.
+"""
+
+from __future__ import annotations
+
+import logging
+import struct
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import grpc
+from tritonclient.grpc import service_pb2 as pb
+from tritonclient.grpc import service_pb2_grpc
+
+from cutout_core.contract import CutoutError, ErrorCode, RowMeta
+from cutout_core.contract.tensors import ENGINES, ENSEMBLES, PROFILE_BACKENDS
+from cutout_gateway.batcher import Row, RowResult
+
+log = logging.getLogger("cutout.gateway.triton")
+
+_UNLIMITED = -1
+_CHANNEL_OPTIONS = [
+    ("grpc.max_send_message_length", _UNLIMITED),
+    ("grpc.max_receive_message_length", _UNLIMITED),
+    ("grpc.enable_retries", 0),
+    ("grpc.use_local_subchannel_pool", 1),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+]
+
+#: Longest wait for an answer to a readiness or metadata question, seconds.
+_PROBE_TIMEOUT_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """Served now: `qualities` maps quality to ready, `reason` is one sentence where something is not."""
+
+    qualities: dict[str, bool] = field(default_factory=dict)
+    reason: str = "Triton has not answered yet."
+
+    @property
+    def ready(self) -> bool:
+        """True where at least one quality, and every configured engine's backend, is as it should be."""
+        return any(self.qualities.values())
+
+
+class TritonClient:
+    """One Triton server, reached over gRPC at `url` (host:port); `profile` is what its engines should run."""
+
+    def __init__(self, url: str, profile: str) -> None:
+        self._profile = profile
+        self._open(url)
+
+    async def connect(self, url: str) -> None:
+        """Moves to another address, where a restarted Triton listens; does nothing where it is the same."""
+        if url != self.url:
+            await self._channel.close()
+            self._open(url)
+
+    def _open(self, url: str) -> None:
+        self.url = url
+        self._channel = grpc.aio.insecure_channel(url, options=_CHANNEL_OPTIONS)
+        self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
+
+    async def close(self) -> None:
+        """Closes the channel; calls in flight are cancelled."""
+        await self._channel.close()
+
+    async def infer(self, ensemble: str, rows: Sequence[Row], deadline: float) -> list[RowResult]:
+        """Runs one batch: `IMAGE` and `OPTIONS` BYTES [N,1] in, `RESULT` and `META` BYTES [N,1] out.
+
+        Raises `CutoutError` DEADLINE_EXCEEDED, OVERLOADED, MODEL_UNAVAILABLE or INTERNAL. Cancelling the task
+        cancels the RPC.
+        """
+        remaining = deadline - time.monotonic()
+        if remaining <= 0:
+            raise CutoutError(ErrorCode.DEADLINE_EXCEEDED)
+        request = pb.ModelInferRequest(model_name=ensemble)
+        for name, values in (
+            ("IMAGE", [row.image for row in rows]),
+            ("OPTIONS", [row.options for row in rows]),
+        ):
+            request.inputs.add(name=name, datatype="BYTES", shape=[len(rows), 1])
+            request.raw_input_contents.append(_pack(values))
+        for name in ("RESULT", "META"):
+            request.outputs.add(name=name)
+        request.parameters["timeout"].int64_param = int(remaining * 1e6)
+        try:
+            response = await self._stub.ModelInfer(request, timeout=remaining)
+        except grpc.aio.AioRpcError as error:
+            raise _translate(error) from None
+        outputs = {
+            tensor.name: list(_unpack(raw))
+            for tensor, raw in zip(response.outputs, response.raw_output_contents, strict=True)
+        }
+        try:
+            pairs = zip(outputs["RESULT"], outputs["META"], strict=True)
+            return [RowResult(result, RowMeta.from_json(meta)) for result, meta in pairs]
+        except (KeyError, ValueError) as error:
+            log.error("ensemble %s answered with unusable outputs %s: %s", ensemble, list(outputs), error)
+            raise CutoutError(ErrorCode.INTERNAL) from error
+
+    async def readiness(self) -> Readiness:
+        """Asks which ensembles are ready and whether the engines run on the profile's backend."""
+        try:
+            qualities = {}
+            for quality, ensemble in ENSEMBLES.items():
+                answer = await self._stub.ModelReady(pb.ModelReadyRequest(name=ensemble), timeout=_PROBE_TIMEOUT_S)
+                qualities[quality] = bool(answer.ready)
+            if not any(qualities.values()):
+                return Readiness(qualities, "Triton's models are not loaded.")
+            for engine in ENGINES:
+                backend = await self._backend(engine)
+                expected = PROFILE_BACKENDS[self._profile]
+                if backend != expected:
+                    return Readiness(
+                        dict.fromkeys(qualities, False),
+                        f"{engine} runs on backend {backend!r}; profile {self._profile} means {expected!r}.",
+                    )
+        except grpc.aio.AioRpcError as error:
+            return Readiness(reason=f"Triton does not answer ({error.code().name}).")
+        missing = [quality for quality, ready in qualities.items() if not ready]
+        return Readiness(qualities, f"Not ready: {', '.join(missing)}." if missing else "")
+
+    async def server_version(self) -> str:
+        """Triton's own version, empty where it does not answer."""
+        try:
+            metadata = await self._stub.ServerMetadata(pb.ServerMetadataRequest(), timeout=_PROBE_TIMEOUT_S)
+        except grpc.aio.AioRpcError:
+            return ""
+        return str(metadata.version)
+
+    async def engine_parameters(self) -> dict[str, dict[str, str]]:
+        """The parameters (engine, precision ...) that each engine's configuration reports."""
+        found = {}
+        for engine in ENGINES:
+            try:
+                answer = await self._stub.ModelConfig(pb.ModelConfigRequest(name=engine), timeout=_PROBE_TIMEOUT_S)
+            except grpc.aio.AioRpcError:
+                continue
+            found[engine] = {key: value.string_value for key, value in sorted(answer.config.parameters.items())}
+        return found
+
+    async def _backend(self, model: str) -> str:
+        answer = await self._stub.ModelConfig(pb.ModelConfigRequest(name=model), timeout=_PROBE_TIMEOUT_S)
+        config = answer.config
+        return str(config.backend or config.platform.removesuffix("_plan"))
+
+
+def _pack(values: Sequence[bytes]) -> bytes:
+    """BYTES elements as KServe v2 lays them out: a 4-byte little-endian length before each."""
+    return b"".join(part for value in values for part in (struct.pack("<I", len(value)), value))
+
+
+def _unpack(raw: bytes) -> Iterator[bytes]:
+    offset = 0
+    while offset < len(raw):
+        (length,) = struct.unpack_from("<I", raw, offset)
+        offset += 4
+        yield raw[offset : offset + length]
+        offset += length
+
+
+def _translate(error: grpc.aio.AioRpcError) -> CutoutError:
+    """Triton's status as an error of the table; its message goes to the log, never to a caller."""
+    status, details = error.code(), error.details() or ""
+    if status is grpc.StatusCode.DEADLINE_EXCEEDED or "timeout expired" in details.lower():
+        return CutoutError(ErrorCode.DEADLINE_EXCEEDED)
+    log.warning("Triton refused a batch: %s: %s", status.name, details[:500])
+    if status in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.NOT_FOUND, grpc.StatusCode.CANCELLED):
+        return CutoutError(ErrorCode.MODEL_UNAVAILABLE, retry_after_s=2.0)
+    if status is grpc.StatusCode.RESOURCE_EXHAUSTED:
+        return CutoutError(ErrorCode.OVERLOADED, retry_after_s=1.0)
+    return CutoutError(ErrorCode.INTERNAL)

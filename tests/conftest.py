@@ -1,0 +1,17 @@
+"""Fixtures shared by every tier."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from PIL import Image
+
+
+@pytest.fixture(scope="session")
+def small_jpeg() -> bytes:
+    """A 96×64 JPEG with some structure."""
+    image = Image.linear_gradient("L").resize((96, 64)).convert("RGB")
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=90)
+    return buffer.getvalue()

@@ -1,0 +1,101 @@
+"""A small KServe v2 server that stands in for Triton where a test is about the gateway and not about pixels."""
+
+from __future__ import annotations
+
+import struct
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import grpc
+from tritonclient.grpc import service_pb2 as pb
+from tritonclient.grpc import service_pb2_grpc
+
+from cutout_core.contract import Box, RowError, RowMeta
+from cutout_core.contract.errors import ErrorCode
+
+#: What the fake answers as RESULT of every good row.
+RESULT = b"\x89PNG\r\n\x1a\n-fake-result"
+
+
+def unpack(raw: bytes) -> list[bytes]:
+    """The elements of a BYTES tensor."""
+    values, offset = [], 0
+    while offset < len(raw):
+        (length,) = struct.unpack_from("<I", raw, offset)
+        values.append(raw[offset + 4 : offset + 4 + length])
+        offset += 4 + length
+    return values
+
+
+def pack(values: list[bytes]) -> bytes:
+    """A BYTES tensor."""
+    return b"".join(struct.pack("<I", len(value)) + value for value in values)
+
+
+class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
+    """Answers every row after `delay_s`; tests set the attributes to make it misbehave."""
+
+    def __init__(self) -> None:
+        self.delay_s = 0.0
+        self.backend = "python"
+        self.models_ready = True
+        self.fail_with: grpc.StatusCode | None = None
+        self.row_error: RowError | None = None
+        self.batches: list[int] = []
+        self.options: list[bytes] = []
+        self.cancelled = threading.Event()
+        self._server = grpc.server(ThreadPoolExecutor(16), options=[("grpc.max_receive_message_length", -1)])
+        service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(self, self._server)
+        self.port = self._server.add_insecure_port("127.0.0.1:0")
+        self._server.start()
+
+    def stop(self) -> None:
+        self._server.stop(0).wait()
+
+    def reset(self) -> None:
+        """Back to good behaviour."""
+        self.delay_s, self.backend, self.models_ready = 0.0, "python", True
+        self.fail_with, self.row_error = None, None
+        self.batches.clear()
+        self.options.clear()
+        self.cancelled.clear()
+
+    def ServerMetadata(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
+        return pb.ServerMetadataResponse(name="fake", version="0.0")
+
+    def ModelReady(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
+        return pb.ModelReadyResponse(ready=self.models_ready)
+
+    def ModelConfig(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
+        answer = pb.ModelConfigResponse()
+        answer.config.name, answer.config.backend = request.name, self.backend
+        answer.config.parameters["precision"].string_value = "fp32"
+        return answer
+
+    def ModelInfer(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
+        context.add_callback(lambda: None if context.code() else self.cancelled.set())
+        images, options = (unpack(raw) for raw in request.raw_input_contents)
+        self.batches.append(len(images))
+        self.options.extend(options)
+        end = time.monotonic() + self.delay_s
+        while time.monotonic() < end and context.is_active():
+            time.sleep(0.005)
+        if self.fail_with is not None:
+            context.abort(self.fail_with, "/secret/path: Traceback (most recent call last)")
+        response = pb.ModelInferResponse(model_name=request.model_name)
+        metas, results = [], []
+        for _ in images:
+            meta = RowMeta(source_format="jpeg", source_width=96, source_height=64, width=96, height=64, quality="fast")
+            meta.error, meta.subject, meta.coverage = self.row_error, Box(1, 2, 3, 4), 0.25
+            meta.timings_ms = {"preprocess": 1.0, "engines": 2.0, "postprocess": 3.0, "encode": 1.5}
+            metas.append(meta.to_json())
+            results.append(b"" if self.row_error else RESULT)
+        for name, values in (("RESULT", results), ("META", metas)):
+            response.outputs.add(name=name, datatype="BYTES", shape=[len(values), 1])
+            response.raw_output_contents.append(pack(values))
+        return response
+
+
+INTERNAL_ROW = RowError(ErrorCode.INTERNAL, "A defect of the server; the request id is in its log.")

@@ -1,0 +1,71 @@
+"""Admission: each bound refuses, permits are given back, Retry-After follows the rate."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import ExitStack
+
+import pytest
+
+from cutout_core.contract import CutoutError, ErrorCode
+from cutout_gateway.admission import Admission, Budget
+
+
+def make() -> Admission:
+    return Admission(Budget(requests=3, pixels=100, bytes=1000, uploads=2))
+
+
+def refused(admission: Admission, *, pixels: int = 1, size: int = 1) -> CutoutError:
+    with pytest.raises(CutoutError) as caught, admission.permit(pixels=pixels, size=size):
+        pass
+    return caught.value
+
+
+async def test_each_bound_refuses_at_once() -> None:
+    for weights in ({"pixels": 34, "size": 1}, {"pixels": 1, "size": 334}, {"pixels": 1, "size": 1}):
+        admission = make()
+        with ExitStack() as stack:
+            for _ in range(2 if max(weights.values()) > 1 else 3):
+                stack.enter_context(admission.permit(**weights))
+            error = refused(admission, **weights)
+            assert error.code is ErrorCode.OVERLOADED
+            assert error.retry_after_s is not None
+            assert 1 <= error.retry_after_s <= 30
+        with admission.permit(**weights):
+            assert admission.requests == 1
+
+
+async def test_a_permit_is_given_back_after_an_error() -> None:
+    admission = make()
+    for _ in range(10):
+        with pytest.raises(RuntimeError), admission.permit(pixels=100, size=1000):
+            raise RuntimeError
+    assert admission.requests == 0
+
+
+async def test_uploads_are_bounded_and_refused_while_full() -> None:
+    admission = make()
+    with admission.upload(), admission.upload(), pytest.raises(CutoutError) as caught, admission.upload():
+        pass
+    assert caught.value.code is ErrorCode.OVERLOADED
+    with ExitStack() as stack:
+        for _ in range(3):
+            stack.enter_context(admission.permit(pixels=1, size=1))
+        with pytest.raises(CutoutError), admission.upload():
+            pass
+    with admission.upload():
+        assert admission.uploads == 1
+
+
+async def test_after_close_everything_is_refused_and_idle_is_told() -> None:
+    admission = make()
+    with admission.permit(pixels=1, size=1):
+        admission.close()
+        assert refused(admission).code is ErrorCode.SHUTTING_DOWN
+        waiting = asyncio.create_task(admission.wait_idle())
+        await asyncio.sleep(0)
+        assert not waiting.done()
+    await asyncio.wait_for(waiting, 1)
+    with pytest.raises(CutoutError) as caught, admission.upload():
+        pass
+    assert caught.value.code is ErrorCode.SHUTTING_DOWN

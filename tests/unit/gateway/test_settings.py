@@ -1,0 +1,53 @@
+"""Settings: environment, flags, cross-checks with a remedy in the sentence."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from pydantic import ValidationError
+
+from cutout_gateway.__main__ import main
+from cutout_gateway.settings import Settings
+
+
+def test_the_environment_is_read_and_the_object_is_frozen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUTOUT_HTTP_PORT", "9000")
+    settings = Settings()
+    assert settings.http_port == 9000
+    with pytest.raises(ValidationError):
+        settings.http_port = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (["--timeout-s", "400"], "raise max_timeout_s or lower timeout_s"),
+        (["--max-bytes", "600000000"], "one allowed image would never be admitted"),
+        (["--max-pixels", "900000000"], "one allowed image would never be admitted"),
+        (["--profile", "gpu"], "needs triton_url"),
+        (["--triton-url", "http://x:1/"], "without a scheme"),
+        (["--triton-metrics-url", "http://x/metrics"], "set triton_url too"),
+        (["--http-port", "5000", "--grpc-port", "5000"], "give each its own"),
+        (["--http-port", "70000"], "http_port"),
+    ],
+)
+def test_contradictions_are_refused(flags: list[str], sentence: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(flags) == 2
+    assert sentence in capsys.readouterr().err
+
+
+def test_help_tells_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as done:
+        main(["--help"])
+    assert done.value.code == 0
+    text = re.sub(r"\s+", "", capsys.readouterr().out)
+    for name, field in Settings.model_fields.items():
+        assert f"--{name.replace('_', '-')}" in text
+        assert field.description
+
+
+def test_a_misspelt_variable_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUTOUT_HTTP_PROT", "1")
+    monkeypatch.setenv("CUTOUT_CACHE", "/somewhere")
+    assert Settings.unknown_variables() == ["CUTOUT_HTTP_PROT"]
