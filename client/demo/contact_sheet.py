@@ -25,20 +25,28 @@ class SheetRow:
 
 
 def write_contact_sheet(rows: Sequence[SheetRow], path: Path) -> None:
-    """Writes the sheet as PNG, three cells of 360 px a row."""
-    width = 3 * _CELL + 4 * _GAP
-    height = len(rows) * (_CELL + _CAPTION + _GAP) + _GAP
-    sheet = Image.new("RGB", (width, height), "white")
+    """Writes the sheet as PNG, three cells of 360 px width a row."""
+    cells = [[_fit(picture) for picture in _pictures(row)] for row in rows]
+    heights = [_CAPTION + max(cell.height for cell in row) + _GAP for row in cells]
+    sheet = Image.new("RGB", (3 * _CELL + 4 * _GAP, sum(heights) + _GAP), "white")
     draw = ImageDraw.Draw(sheet)
-    for index, row in enumerate(rows):
-        top = _GAP + index * (_CELL + _CAPTION + _GAP)
+    top = _GAP
+    for row, row_cells, height in zip(rows, cells, heights, strict=True):
         draw.text((_GAP, top), row.caption, fill="black")
-        cutout = row.cutout.convert("RGBA")
-        alpha = cutout.getchannel("A").convert("RGB")
-        colored = Image.new("RGBA", cutout.size, BACKGROUND)
-        colored.alpha_composite(cutout)
-        for column, picture in enumerate((row.photo.convert("RGB"), alpha, colored.convert("RGB"))):
-            cell = ImageOps.contain(picture, (_CELL, _CELL))
+        for column, cell in enumerate(row_cells):
             left = _GAP + column * (_CELL + _GAP) + (_CELL - cell.width) // 2
-            sheet.paste(cell, (left, top + _CAPTION + (_CELL - cell.height) // 2))
+            sheet.paste(cell, (left, top + _CAPTION))
+        top += height
     sheet.save(path, optimize=True)
+
+
+def _pictures(row: SheetRow) -> tuple[Image.Image, Image.Image, Image.Image]:
+    """Photo, alpha, and cut-out on the saturated colour."""
+    cutout = row.cutout.convert("RGBA")
+    colored = Image.new("RGBA", cutout.size, BACKGROUND)
+    colored.alpha_composite(cutout)
+    return row.photo.convert("RGB"), cutout.getchannel("A").convert("RGB"), colored.convert("RGB")
+
+
+def _fit(picture: Image.Image) -> Image.Image:
+    return ImageOps.contain(picture, (_CELL, 2 * _CELL))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,6 +43,7 @@ class GatewayProcess:
             return self.process.wait(timeout_s)
         finally:
             self.process.kill()
+            self.process.wait()
 
 
 def start_gateway(folder: Path, *flags: str, ready_timeout_s: float = 60.0) -> GatewayProcess:
@@ -63,3 +66,13 @@ def start_gateway(folder: Path, *flags: str, ready_timeout_s: float = 60.0) -> G
     process.kill()
     process.wait()
     raise RuntimeError(f"the gateway did not become ready:\n{log_file.read_text()}")
+
+
+@contextlib.contextmanager
+def running_gateway(folder: Path, *flags: str) -> Iterator[GatewayProcess]:
+    """A gateway with its embedded Triton; stopped at the end, whatever happened, unless the test did it."""
+    gateway = start_gateway(folder, *flags, ready_timeout_s=120)
+    try:
+        yield gateway
+    finally:
+        gateway.stop()

@@ -167,8 +167,8 @@ def test_deadline_is_kept_whatever_the_engine_does(
     assert triton.cancelled.wait(2), "the call to Triton was not cancelled"
 
 
-@pytest.mark.parametrize("text", ["0", "soon", "-5", "999999999"])
-def test_a_timeout_out_of_range(gateway: GatewayProcess, small_jpeg: bytes, text: str) -> None:
+@pytest.mark.parametrize("text", ["0", "soon", "-5", "1.5"])
+def test_a_timeout_that_is_none(gateway: GatewayProcess, small_jpeg: bytes, text: str) -> None:
     response = post(gateway, small_jpeg, headers={"X-Cutout-Timeout-Ms": text})
     assert_error(response, ErrorCode.INVALID_OPTION, "X-Cutout-Timeout-Ms")
 

@@ -1,0 +1,109 @@
+"""What the command line tells: progress, warnings and a summary on standard error, `--json` on standard output.
+
+The bar is for a terminal and several images; a log file gets whole lines only.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass, field
+from typing import Any
+
+from tqdm import tqdm
+
+from cutout_client._cli_plan import Job
+from cutout_client._exceptions import CutoutClientError, ServiceError
+from cutout_client._messages import CutoutResult
+from cutout_core.contract import WARNING_MEANINGS
+
+_MEANINGS = {warning.value: meaning for warning, meaning in WARNING_MEANINGS.items()}
+
+
+@dataclass
+class Report:
+    """Counts the outcomes of `total` jobs and tells them as they come."""
+
+    total: int
+    as_json: bool
+    quiet: bool
+    done: int = 0
+    skipped: int = 0
+    failures: list[tuple[Job, Exception]] = field(default_factory=list)
+    unreachable: bool = False
+
+    def __post_init__(self) -> None:
+        self._bar = tqdm(
+            total=self.total,
+            unit="image",
+            file=sys.stderr,
+            disable=self.quiet or self.total == 1 or not sys.stderr.isatty(),
+            leave=False,
+        )
+
+    @property
+    def finished(self) -> int:
+        return self.done + self.skipped + len(self.failures)
+
+    def succeed(self, job: Job, result: CutoutResult) -> None:
+        self.done += 1
+        for warning in result.warnings:
+            self._say(f"{job.source_name}: warning: {_MEANINGS.get(warning, warning)}")
+        outcome = {
+            "status": "done",
+            "width": result.width,
+            "height": result.height,
+            "bytes": len(result.data),
+            "warnings": list(result.warnings),
+            "timings_ms": dict(result.timings_ms),
+            "request_id": result.request_id,
+        }
+        self._tell(job, outcome)
+
+    def skip(self, job: Job) -> None:
+        self.skipped += 1
+        self._tell(job, {"status": "skipped"})
+
+    def fail(self, job: Job, error: Exception) -> None:
+        self.failures.append((job, error))
+        self._tell(job, {"status": "failed", "error": _as_data(error)})
+
+    def close(self) -> None:
+        """Ends the bar and writes the summary; failures are listed even when quiet."""
+        self._bar.close()
+        parts = [f"{self.done} done"]
+        if self.skipped:
+            parts.append(f"{self.skipped} skipped because the result exists (--overwrite replaces it)")
+        if self.failures:
+            parts.append(f"{len(self.failures)} failed")
+        if self.finished < self.total:
+            parts.append(f"{self.total - self.finished} not tried")
+        self._say(", ".join(parts))
+        for job, error in self.failures:
+            print(f"  {job.source_name}: {describe(error)}", file=sys.stderr)
+
+    def _say(self, line: str) -> None:
+        if not self.quiet:
+            tqdm.write(line, file=sys.stderr)
+
+    def _tell(self, job: Job, outcome: dict[str, Any]) -> None:
+        if self.as_json:
+            line = {"path": job.source_name, "output": job.target_name, **outcome}
+            tqdm.write(json.dumps(line, ensure_ascii=False), file=sys.stdout)
+            sys.stdout.flush()
+        self._bar.update()
+
+
+def describe(error: Exception) -> str:
+    """One line for a person."""
+    if isinstance(error, OSError) and not isinstance(error, CutoutClientError):
+        return error.strerror or str(error)
+    return str(error)
+
+
+def _as_data(error: Exception) -> dict[str, Any]:
+    if not isinstance(error, CutoutClientError):
+        return {"code": "file", "message": describe(error)}
+    code = error.code if isinstance(error, ServiceError) else "transport"
+    known = {"request_id": error.request_id, "retryable": error.retryable}
+    return {"code": code, "message": error.message, **known}

@@ -1,0 +1,169 @@
+"""The command `cutout`: removes the backgrounds of files, folders and standard input."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import math
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from cutout_client._cli_plan import Plan, UsageError, make_plan
+from cutout_client._cli_report import Report
+from cutout_client._cli_run import RunSettings, run_jobs
+from cutout_client._client import DEFAULT_URL
+from cutout_client._config import Retry, Timeout
+from cutout_client._endpoint import Endpoint
+from cutout_client._version import __version__
+from cutout_core.contract import OPTION_HELP, CutoutError, Options
+from cutout_core.contract.options import ICC_MODES, OUTPUTS
+
+DONE, SOME_FAILED, UNREACHABLE, INTERRUPTED = 0, 1, 3, 130
+
+_EPILOG = """\
+examples:
+  cutout photo.jpg                          writes photo.cutout.png beside it
+  cutout photo.jpg -o out.webp              the suffix chooses the format
+  cutout a.jpg b.jpg -o results/            results/a.png and results/b.png
+  cutout shop/ -o results/ -f jpeg --background white -j 8
+                                            a whole folder, sub-folders kept
+  cutout photo.jpg -f mask -o mask.png      the 8-bit grey mask
+  curl -s https://example.org/p.jpg | cutout - > p.png
+  cutout shop/ -o results/ --json | jq -r 'select(.status == "failed").path'
+  CUTOUT_SERVER=grpc://10.0.0.7:8081 cutout photo.jpg
+
+An existing result is skipped unless --overwrite is given, so that an interrupted run is taken up again by the
+same command. Files are written whole or not at all. Folders give their image files (by suffix); hidden files are
+left out. Photos of one name (a.jpg, a.webp) become a.jpg.png and a.webp.png.
+
+exit status:
+  0 all done   1 some failed (listed at the end)   2 wrong usage   3 no server answers   130 interrupted
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command and returns its exit status; wrong usage raises SystemExit(2)."""
+    parser = _parser()
+    args = parser.parse_args(argv)
+    try:
+        plan = make_plan(args.inputs, args.out, args.output)
+        settings = _settings(args, plan)
+    except (UsageError, CutoutError, ValueError) as error:
+        parser.error(error.message if isinstance(error, CutoutError) else str(error))
+    if plan.jobs[0].target is None and (args.json or sys.stdout.isatty()):
+        parser.error("standard output takes the image: redirect it, leave out --json, or give -o FILE")
+    report: Report | None = None
+    try:
+        piped = sys.stdin.buffer.read() if plan.jobs[0].source is None else b""
+        report = Report(len(plan.jobs), args.json, args.quiet)
+        asyncio.run(run_jobs(plan.jobs, settings, report, piped))
+    except KeyboardInterrupt:
+        if report is not None:
+            report.close()
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read standard output has left; Python must not try to flush it again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return SOME_FAILED
+    report.close()
+    if report.unreachable:
+        print(
+            f"no server answers at {settings.server}: is `make serve` running? "
+            "Another address goes into --server or CUTOUT_SERVER.",
+            file=sys.stderr,
+        )
+        return UNREACHABLE
+    return SOME_FAILED if report.failures else DONE
+
+
+def _settings(args: argparse.Namespace, plan: Plan) -> RunSettings:
+    """Raises ValueError or `CutoutError` before anything is sent."""
+    Endpoint.parse(args.server)
+    given = {
+        "output": plan.output,
+        "background": args.background,
+        "size": args.size,
+        "icc": args.icc,
+        "quality": args.quality,
+    }
+    Options.parse({name: value for name, value in given.items() if value is not None})
+    return RunSettings(
+        server=args.server,
+        timeout=Timeout(total=args.timeout),
+        retry=Retry(attempts=args.retries + 1),
+        jobs=args.jobs,
+        overwrite=args.overwrite,
+        output=plan.output,
+        background=args.background,
+        size=args.size,
+        icc=args.icc,
+        quality=args.quality,
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="cutout",
+        description="Removes the background of photos with a Cutout server.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("inputs", nargs="+", metavar="INPUT", help="an image file, a folder, or - for standard input")
+    parser.add_argument(
+        "-o",
+        "--out",
+        metavar="PATH",
+        help="result file; a folder for several; - for standard output. Default: NAME.cutout.png beside the photo",
+    )
+    server = os.environ.get("CUTOUT_SERVER") or DEFAULT_URL
+    parser.add_argument(
+        "--server",
+        metavar="URL",
+        default=server,
+        help=f"http://, https://, grpc://host:port or grpcs://host:port; environment CUTOUT_SERVER "
+        f"({server.replace('%', '%%')})",
+    )
+    options = parser.add_argument_group("options of the cut-out")
+    options.add_argument(
+        "-f", "--output", choices=OUTPUTS, help=_help("output") + " Default: by the suffix of -o, else png."
+    )
+    options.add_argument("--background", metavar="COLOUR", help=_help("background"))
+    options.add_argument("--size", type=_positive, metavar="MEGAPIXELS", help=_help("size"))
+    options.add_argument("--icc", choices=ICC_MODES, help=_help("icc"))
+    options.add_argument("--quality", metavar="QUALITY", help=_help("quality"))
+    running = parser.add_argument_group("running")
+    running.add_argument("-j", "--jobs", type=_count_from(1), default=4, help="images in flight at a time (4)")
+    running.add_argument(
+        "--timeout", type=_positive, default=60.0, metavar="SECONDS", help="total of one image, retries included (60)"
+    )
+    running.add_argument(
+        "--retries", type=_count_from(0), default=2, help="tries after the first, where an error may pass (2)"
+    )
+    running.add_argument("--overwrite", action="store_true", help="replace existing results instead of skipping them")
+    running.add_argument("--json", action="store_true", help="one JSON line for each image on standard output")
+    running.add_argument("-q", "--quiet", action="store_true", help="no progress, warnings or summary; errors only")
+    running.add_argument("--version", action="version", version=f"cutout {__version__}")
+    return parser
+
+
+def _help(option: str) -> str:
+    return OPTION_HELP[option].replace("`", "").replace("%", "%%")
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not (math.isfinite(value) and value > 0):
+        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    return value
+
+
+def _count_from(least: int) -> Callable[[str], int]:
+    def count(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least}")
+        return int(text)
+
+    return count
