@@ -33,7 +33,7 @@ models: $(STAMP)  ## Fetch, convert and check the engines (does nothing when up 
 	@$(BIN)/python -m cutout_build models
 
 demo: models  ## Cut out real photos, or your own: make demo IMAGE=photo.jpg (or a folder)
-	@$(BIN)/python client/demo/run.py $(if $(IMAGE),"$(IMAGE)",$$($(BIN)/python -m cutout_build photos --print astronaut chelsea coffee))
+	@$(BIN)/python client/demo/run.py $(if $(IMAGE),"$(IMAGE)","$$($(BIN)/python -m cutout_build photos --folder)")
 
 serve: models  ## Serve on CUTOUT_HTTP_PORT (8080) and CUTOUT_GRPC_PORT (8081) until Ctrl-C
 	@exec $(BIN)/python -m cutout_gateway

@@ -145,10 +145,9 @@ class Server:
                 engines=engines_root(),
                 limits=settings.limits,
                 precision=settings.precision,
-                threads=settings.threads or None,
-                log_level=settings.log_level,
+                threads=settings.threads,
             ),
-            on_change=self._changed.set,
+            on_exit=lambda status: self._changed.set(),
         )
         await self._embedded.start()
         client = TritonClient(self._embedded.grpc_url, settings.profile)
@@ -182,10 +181,8 @@ class Server:
                     await self._changed.wait()
 
     async def _probe(self, triton: TritonClient) -> Readiness:
-        if self._embedded is not None:
-            if not self._embedded.alive:
-                return Readiness(reason="Triton is being restarted.")
-            await triton.connect(self._embedded.grpc_url)
+        if self._embedded is not None and not self._embedded.alive:
+            return Readiness(reason="Triton is being restarted.")
         return await triton.readiness()
 
     async def _info(self, triton: TritonClient, service: CutoutService) -> dict[str, object]:

@@ -8,7 +8,7 @@ import time
 
 from cutout_core.contract import CutoutError, ErrorCode, Limits, Options
 from cutout_core.contract.tensors import ENSEMBLES
-from cutout_core.imaging.header import ImageHeader, read_header
+from cutout_core.imaging.header import read_header
 from cutout_gateway.admission import Admission
 from cutout_gateway.batcher import Batcher, Row
 from cutout_gateway.metrics import OK, Metrics
@@ -89,11 +89,11 @@ class CutoutService:
         await self._batcher.close()
 
     async def _admitted(self, request: CutoutRequest, options: Options) -> CutoutReply:
-        header = await self._inspect(request.image)
-        with self.admission.permit(pixels=header.pixels, size=len(request.image)):
+        pixels = await self._inspect(request.image)
+        with self.admission.permit(pixels=pixels, size=len(request.image)):
             if not self.readiness.qualities.get(options.quality, False):
                 raise CutoutError(ErrorCode.MODEL_UNAVAILABLE, retry_after_s=2.0)
-            row = Row(request.image, options.to_json(), header.pixels, request.deadline)
+            row = Row(request.image, options.to_json(), pixels, request.deadline)
             result, queued_s = await self._batcher.submit(options.ensemble, row)
         meta = result.meta
         if meta.error is not None:
@@ -103,14 +103,15 @@ class CutoutService:
         self.metrics.image_done(options.quality, meta.timings_ms)
         self.metrics.bytes.labels("in").inc(len(request.image))
         self.metrics.bytes.labels("out").inc(len(result.result))
-        self.metrics.pixels.inc(header.pixels)
+        self.metrics.pixels.inc(pixels)
         for warning in meta.warnings:
             self.metrics.warnings.labels(warning).inc()
         return CutoutReply(result.result, options, meta, request.request_id)
 
-    async def _inspect(self, image: bytes) -> ImageHeader:
-        """Reads the header off the event loop: a hostile TIFF may take its time."""
-        return await asyncio.to_thread(read_header, image, self.limits)
+    async def _inspect(self, image: bytes) -> int:
+        """The image's pixels, from its header; off the event loop, as a hostile TIFF may take its time."""
+        header = await asyncio.to_thread(read_header, image, self.limits)
+        return header.width * header.height
 
 
 def _log_request(request: CutoutRequest, outcome: str, detail: str, reply: CutoutReply | None) -> None:

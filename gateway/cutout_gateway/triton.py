@@ -55,16 +55,6 @@ class TritonClient:
 
     def __init__(self, url: str, profile: str) -> None:
         self._profile = profile
-        self._open(url)
-
-    async def connect(self, url: str) -> None:
-        """Moves to another address, where a restarted Triton listens; does nothing where it is the same."""
-        if url != self.url:
-            await self._channel.close()
-            self._open(url)
-
-    def _open(self, url: str) -> None:
-        self.url = url
         self._channel = grpc.aio.insecure_channel(url, options=_CHANNEL_OPTIONS)
         self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
 
@@ -173,7 +163,8 @@ def _translate(error: grpc.aio.AioRpcError) -> CutoutError:
     if status is grpc.StatusCode.DEADLINE_EXCEEDED or "timeout expired" in details.lower():
         return CutoutError(ErrorCode.DEADLINE_EXCEEDED)
     log.warning("Triton refused a batch: %s: %s", status.name, details[:500])
-    if status in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.NOT_FOUND, grpc.StatusCode.CANCELLED):
+    gone = status in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.NOT_FOUND, grpc.StatusCode.CANCELLED)
+    if gone or "is not healthy" in details:  # the second: a Python step's process died
         return CutoutError(ErrorCode.MODEL_UNAVAILABLE, retry_after_s=2.0)
     if status is grpc.StatusCode.RESOURCE_EXHAUSTED:
         return CutoutError(ErrorCode.OVERLOADED, retry_after_s=1.0)

@@ -1,0 +1,187 @@
+"""Renders the tracked model repository into the run-time copy that Triton reads.
+
+What depends on the machine, the settings or the built engines is decided here: limits, threads and instances,
+the engines' statistics and precision, the engines' files. The tracked tree is only read.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from google.protobuf import text_format
+from tritonclient.grpc import model_config_pb2
+
+from cutout_core.contract import Limits
+from cutout_core.contract.engine import GRAPH_NAME, EngineManifest
+from cutout_core.contract.tensors import ENGINES, MODELS, PROFILE_BACKENDS
+from cutout_gateway.embedded.machine import available_cores, native_precisions
+
+PLAN_NAME = "model.plan"
+
+
+class RepositoryError(RuntimeError):
+    """The repository cannot be rendered; the message names the remedy."""
+
+
+@dataclass(frozen=True, slots=True)
+class RenderSettings:
+    """What the operator decides. `precision`: `auto` or a manifest's; `threads`: 0 takes one per core.
+
+    `compile_cache`: where OpenVINO keeps compiled graphs, None for nowhere.
+    """
+
+    profile: str = "cpu"
+    limits: Limits = field(default_factory=Limits)
+    precision: str = "auto"
+    threads: int = 0
+    compile_cache: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Allotment:
+    """Instances of one model, and threads in each."""
+
+    instances: int
+    threads: int
+
+
+def allot(threads: int, cores: int) -> Allotment:
+    """The rule of the CPU profile: one instance of every model, each with all threads (0: one per core).
+
+    Batches fill the threads, and the engine gains nothing from two streams of one thread over one of two. The
+    models take turns under load, so that more threads than cores in all is meant.
+    """
+    return Allotment(instances=1, threads=threads or cores)
+
+
+def default_source() -> Path:
+    """The checkout's `model_repository`. Raises `RepositoryError` where the gateway is installed without one."""
+    folder = Path(__file__).resolve().parents[3] / "model_repository"
+    if not (folder / "preprocess" / "config.pbtxt").is_file():
+        raise RepositoryError(
+            "There is no model repository beside this installation: set CUTOUT_MODEL_REPOSITORY to the folder "
+            "`model_repository` of a checkout."
+        )
+    return folder
+
+
+def choose_precision(wanted: str, manifest: EngineManifest) -> str:
+    """The precision to serve `manifest`'s engine with. Raises `RepositoryError` where `wanted` cannot be.
+
+    `auto` is the first of the manifest's (fastest first) that the CPU has instructions for.
+    """
+    offered = ", ".join(manifest.precisions)
+    if wanted != "auto" and wanted not in manifest.precisions:
+        raise RepositoryError(
+            f"Engine {manifest.engine} is not certified for precision {wanted}: "
+            f"set CUTOUT_PRECISION to auto or one of: {offered}."
+        )
+    for precision in manifest.precisions if wanted == "auto" else (wanted,):
+        if precision == "fp32" or precision in native_precisions():
+            return precision
+    raise RepositoryError(
+        f"This CPU has no instructions for {wanted if wanted != 'auto' else offered}: "
+        "set CUTOUT_PRECISION to auto, or build an engine that is certified for fp32."
+    )
+
+
+def render_repository(source: Path, engines: Path, target: Path, settings: RenderSettings) -> None:
+    """Writes the run-time copy of `source` to `target`, which must not exist.
+
+    `engines` holds `<model>/{model.onnx, model.json}` for each engine of the contract (and `model.plan` for the
+    profile `gpu`). Every configuration of every model is rendered, so that Triton still chooses by profile: a
+    parameter that a configuration declares gets the value known here, and what is not known stays as it is. Graphs
+    are linked, everything else is a file of its own. Raises `RepositoryError`.
+    """
+    if settings.profile not in PROFILE_BACKENDS:
+        raise RepositoryError(f"Profile {settings.profile!r} is none of: {', '.join(PROFILE_BACKENDS)}.")
+    manifests = {engine: _manifest(engines / engine) for engine in ENGINES}
+    allotment = allot(settings.threads, available_cores())
+    values = {
+        "max_bytes": str(settings.limits.max_bytes),
+        "max_pixels": str(settings.limits.max_pixels),
+        "threads": str(allotment.threads),
+    }
+    for engine, manifest in manifests.items():
+        on_cpu = settings.profile == "cpu"
+        values[f"precision.{engine}"] = choose_precision(settings.precision, manifest) if on_cpu else "plan"
+    for model in MODELS:
+        engine = model if model in manifests else "segmentation"
+        own = values | _engine_values(manifests[engine], settings.compile_cache)
+        own["precision"] = values[f"precision.{engine}"]
+        for path in _config_paths(source / model):
+            config = _read_config(path)
+            _render(config, own, manifests, allotment)
+            rendered = target / path.relative_to(source)
+            rendered.parent.mkdir(parents=True, exist_ok=True)
+            rendered.write_text(text_format.MessageToString(config))
+        _copy_version(source / model / "1", target / model / "1")
+    for engine in ENGINES:
+        for name in (GRAPH_NAME, PLAN_NAME):
+            if (engines / engine / name).is_file():
+                (target / engine / "1" / name).symlink_to((engines / engine / name).resolve())
+
+
+def _manifest(folder: Path) -> EngineManifest:
+    try:
+        return EngineManifest.read(folder)
+    except FileNotFoundError:
+        raise RepositoryError(f"The engine {folder.name!r} is not built: run `make models`.") from None
+    except ValueError as error:
+        raise RepositoryError(f"An engine's manifest cannot be read, run `make models`: {error}") from error
+
+
+def _engine_values(manifest: EngineManifest, compile_cache: Path | None) -> dict[str, str]:
+    # OpenVINO takes a compiled graph for current by the graph's path: a folder for each content makes that true.
+    compiled = str(compile_cache / manifest.graph_sha256[:16]) if compile_cache else ""
+    return {
+        "compile_cache": compiled,
+        "engine": manifest.engine,
+        "input_size": str(manifest.input_size),
+        "mean": " ".join(map(repr, manifest.mean)),
+        "std": " ".join(map(repr, manifest.std)),
+        "divide_by_max": str(manifest.divide_by_max).lower(),
+    }
+
+
+def _config_paths(model: Path) -> list[Path]:
+    """The model's configurations: `config.pbtxt` and those of its profiles."""
+    default = model / "config.pbtxt"
+    if not default.is_file():
+        raise RepositoryError(f"The model repository {model.parent} has no model {model.name!r}.")
+    return [default, *sorted(model.glob("configs/*.pbtxt"))]
+
+
+def _read_config(path: Path) -> model_config_pb2.ModelConfig:
+    try:
+        return text_format.Parse(path.read_text(), model_config_pb2.ModelConfig())
+    except text_format.ParseError as error:
+        raise RepositoryError(f"{path} is not a model configuration: {error}") from error
+
+
+def _render(
+    config: model_config_pb2.ModelConfig,
+    values: dict[str, str],
+    manifests: dict[str, EngineManifest],
+    allotment: Allotment,
+) -> None:
+    for key in config.parameters:
+        if key in values:
+            config.parameters[key].string_value = values[key]
+    if config.backend == "python":
+        config.instance_group[0].count = allotment.instances
+    for engine, manifest in manifests.items():
+        sized = [tensor for tensor in config.output if tensor.name == f"{engine.upper()}_IMAGE"]
+        if config.name == engine:
+            sized = list(config.input)
+        for tensor in sized:
+            tensor.dims[1:] = [manifest.input_size] * 2
+
+
+def _copy_version(source: Path, target: Path) -> None:
+    target.mkdir(parents=True)
+    adapter = source / "model.py"
+    if adapter.is_file():
+        shutil.copyfile(adapter, target / adapter.name)

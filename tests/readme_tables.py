@@ -1,0 +1,66 @@
+"""The README's tables, generated from the contract; run this file to write them into README.md."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from cutout_core.contract import ERROR_TABLE, OPTION_HELP, WARNING_MEANINGS
+from cutout_gateway.settings import Settings
+
+README = Path(__file__).parents[1] / "README.md"
+
+_SETTINGS = (
+    "http_host", "http_port", "grpc_host", "grpc_port", "triton_url", "precision", "threads", "max_bytes", "max_pixels",
+    "max_in_flight", "timeout_s", "shutdown_grace_s", "log_format",
+)  # fmt: skip
+
+
+def options_table() -> str:
+    rows = [f"| `{name}` | {text} |" for name, text in OPTION_HELP.items()]
+    return "\n".join(["| option | values |", "|---|---|", *rows])
+
+
+def errors_table() -> str:
+    rows = [
+        f"| `{row.code.value}` | {row.meaning} | {row.http_status} | {row.grpc_status} | {'yes' if row.retryable else ''} |"
+        for row in ERROR_TABLE.values()
+    ]
+    return "\n".join(["| code | meaning | HTTP | gRPC | retry |", "|---|---|---|---|---|", *rows])
+
+
+def warnings_table() -> str:
+    rows = [f"| `{warning.value}` | {meaning} |" for warning, meaning in WARNING_MEANINGS.items()]
+    return "\n".join(["| warning | meaning |", "|---|---|", *rows])
+
+
+def settings_table() -> str:
+    rows = [
+        f"| `CUTOUT_{name.upper()}` | {Settings.model_fields[name].default} | {Settings.model_fields[name].description} |"
+        for name in _SETTINGS
+    ]
+    return "\n".join(["| variable | default | meaning |", "|---|---|---|", *rows])
+
+
+TABLES = {
+    "options": options_table,
+    "errors": errors_table,
+    "warnings": warnings_table,
+    "settings": settings_table,
+}
+
+
+def with_tables(text: str) -> str:
+    """`text` with what follows each `<!-- name -->` mark, up to the next blank line, replaced by its table."""
+    for name, table in TABLES.items():
+        mark = f"<!-- {name} -->\n"
+        if text.count(mark) != 1:
+            raise ValueError(f"README.md has {text.count(mark)} marks for {name}")
+        before, after = text.split(mark)
+        after = re.sub(r"\A(\|[^\n]*\n)*", "", after)
+        text = f"{before}{mark}{table()}\n{after}"
+    return text
+
+
+if __name__ == "__main__":
+    README.write_text(with_tables(README.read_text()))
