@@ -1,0 +1,157 @@
+"""One engine of the catalogue into the cache: fetch, prepare, check, write; nothing where it is up to date."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cutout_build import CONVERTER_VERSION
+from cutout_build.catalogue import Engine
+from cutout_build.fetch import fetch
+from cutout_build.photos import PHOTOS, photo
+from cutout_core.contract.engine import GRAPH_NAME, EngineManifest
+from cutout_core.contract.paths import engines_root
+
+if TYPE_CHECKING:
+    from cutout_build.check import Comparison
+    from cutout_build.prepare import GraphFacts
+
+REPORT_NAME = "check.json"
+
+#: What computes a graph and its check; another version of one of them means another build.
+_TOOLS = ("onnx", "onnxruntime", "openvino")
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A built engine. `report`: check.json. `fresh`: False where it was there already and nothing was done."""
+
+    folder: Path
+    manifest: EngineManifest
+    report: dict[str, Any]
+    fresh: bool
+
+
+def build_engine(engine: Engine, *, force: bool = False, say: Callable[[str], None] = print) -> Built:
+    """Builds `engine` into `<engines_root>/<model>/{model.onnx, model.json, check.json}`.
+
+    Does nothing where the folder holds what this catalogue entry and these tools would write, unless `force`. The
+    folder is replaced as a whole. Raises BuildError.
+    """
+    folder = engines_root() / engine.model
+    recipe = _recipe(engine)
+    with _lock(engines_root()):
+        found = None if force else _up_to_date(folder, recipe)
+        if found is not None:
+            return found
+        published = fetch(engine.weights, say)
+        with tempfile.TemporaryDirectory(prefix=f".{engine.model}-", dir=folder.parent) as scratch:
+            new = Path(scratch) / "engine"
+            new.mkdir()
+            manifest, report = _build(engine, published, new, recipe, say)
+            if folder.exists():
+                folder.rename(Path(scratch) / "old")
+            new.rename(folder)
+        return Built(folder, manifest, report, fresh=True)
+
+
+def _build(
+    engine: Engine, published: Path, folder: Path, recipe: str, say: Callable[[str], None]
+) -> tuple[EngineManifest, dict[str, Any]]:
+    # Imported here because they take longer than finding out that nothing is to be done.
+    from cutout_build.check import check, precisions
+    from cutout_build.check_photos import network_input
+    from cutout_build.prepare import facts, prepare
+
+    say(f"preparing {engine.name} ...")
+    model = prepare(published, engine.input_size, engine.opset, _metadata(engine))
+    graph = folder / GRAPH_NAME
+    graph.write_bytes(model.SerializeToString(deterministic=True))
+    images = {entry.name: network_input(photo(entry.name, say), engine) for entry in PHOTOS.values() if entry.subject}
+    comparisons = check(published, graph, images, engine.check, say)
+    manifest = EngineManifest(
+        model=engine.model,
+        engine=engine.name,
+        input_size=engine.input_size,
+        mean=engine.mean,
+        std=engine.std,
+        divide_by_max=engine.divide_by_max,
+        precisions=precisions(comparisons),
+        license=engine.license.spdx,
+        source=str(engine.weights.source),
+        source_sha256=engine.weights.sha256,
+        graph_sha256=_sha256(graph),
+    )
+    report = _report(engine, recipe, facts(model), comparisons, manifest)
+    (folder / REPORT_NAME).write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    manifest.write(folder)
+    return manifest, report
+
+
+def _report(
+    engine: Engine,
+    recipe: str,
+    graph: GraphFacts,
+    comparisons: tuple[Comparison, ...],
+    manifest: EngineManifest,
+) -> dict[str, Any]:
+    return {
+        "engine": engine.name,
+        "model": engine.model,
+        "license": asdict(engine.license),
+        "graph_sha256": manifest.graph_sha256,
+        "graph": asdict(graph),
+        "tools": {name: version(name) for name in _TOOLS},
+        "precisions": list(manifest.precisions),
+        "comparisons": [asdict(comparison) for comparison in comparisons],
+        "recipe_sha256": recipe,
+    }
+
+
+def _metadata(engine: Engine) -> dict[str, str]:
+    return {
+        "license": engine.license.spdx,
+        "attribution": engine.license.attribution,
+        "homepage": engine.license.homepage,
+        "source": str(engine.weights.source),
+        "source_sha256": engine.weights.sha256,
+    }
+
+
+def _recipe(engine: Engine) -> str:
+    """SHA-256 (hex) of everything that decides what a build writes."""
+    parts = [str(CONVERTER_VERSION), engine.digest(), *(f"{name}=={version(name)}" for name in _TOOLS)]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _up_to_date(folder: Path, recipe: str) -> Built | None:
+    """What is built, where it is whole and made by `recipe`; else None: then it is built anew, whatever the fault."""
+    try:
+        manifest = EngineManifest.read(folder)
+        report = json.loads((folder / REPORT_NAME).read_text(encoding="utf-8"))
+        whole = report["recipe_sha256"] == recipe and _sha256(folder / GRAPH_NAME) == manifest.graph_sha256
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return Built(folder, manifest, report, fresh=False) if whole else None
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+@contextmanager
+def _lock(root: Path) -> Iterator[None]:
+    """One build at a time; a second one waits and then finds its work done."""
+    root.mkdir(parents=True, exist_ok=True)
+    with (root / ".lock").open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,251 @@
+"""The catalogue of engines (`models.toml`) as checked, frozen objects.
+
+Every mistake is refused with the table, the key and the reason; nothing is ignored and nothing has a silent default.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import tomllib
+
+from cutout_build.errors import BuildError
+from cutout_build.sources import Artifact, FileSource, PackageSource, Source, UrlSource
+from cutout_core.contract.tensors import ENGINES
+
+CATALOGUE_NAME = "models.toml"
+
+#: Oldest ONNX opset that a prepared graph may have.
+MIN_OPSET = 17
+
+_SOURCE_KINDS = {
+    frozenset({"package", "version", "member"}): PackageSource,
+    frozenset({"url"}): UrlSource,
+    frozenset({"file"}): FileSource,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class License:
+    """`spdx`: the weights' licence as an SPDX identifier. `attribution`: author, title, year. `homepage`: origin."""
+
+    spdx: str
+    attribution: str
+    homepage: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What the check must show.
+
+    fp32_max, fp32_mean: largest and mean |Δ| of the mask (0..1) of any photo, prepared against published graph.
+    bf16_mean: largest allowed mean |Δ| of a photo, bf16 against fp32. bf16_iou: lowest allowed intersection over
+    union at 0.5 of a photo. A precision that misses its bound is left out of the engine's manifest.
+    """
+
+    fp32_max: float
+    fp32_mean: float
+    bf16_mean: float
+    bf16_iou: float
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """One network of the catalogue.
+
+    model: the repository's model that it serves. default: whether it is the one built where several serve `model`.
+    input_size: side of the square input, pixels. mean, std: per-channel statistics of RGB in 0..1. divide_by_max:
+    whether each image is first divided by its largest value. opset: of the prepared graph.
+    """
+
+    name: str
+    model: str
+    default: bool
+    input_size: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    divide_by_max: bool
+    opset: int
+    weights: Artifact
+    license: License
+    check: Bounds
+
+    def digest(self) -> str:
+        """SHA-256 (hex) of everything the catalogue says about this engine."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """All engines, in the file's order."""
+
+    engines: tuple[Engine, ...]
+
+    def engine(self, name: str) -> Engine:
+        """The engine called `name`. Raises BuildError naming those that exist."""
+        for engine in self.engines:
+            if engine.name == name:
+                return engine
+        known = ", ".join(engine.name for engine in self.engines)
+        raise BuildError(f"There is no engine {name!r} in the catalogue; known are {known}.")
+
+    def defaults(self) -> tuple[Engine, ...]:
+        """The engine of each model that a plain build makes."""
+        return tuple(engine for engine in self.engines if engine.default)
+
+    @classmethod
+    def load(cls, path: Path | None = None) -> Catalogue:
+        """Reads and checks a catalogue; without `path`, the one that came with this package. Raises BuildError."""
+        path = path or catalogue_path()
+        try:
+            tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise BuildError(f"The catalogue {path} cannot be read: {error.strerror}.") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise BuildError(f"The catalogue {path} is not TOML: {error}.") from error
+        try:
+            return cls(_with_defaults([_engine(name, table, path.parent) for name, table in tables.items()]))
+        except _Mistake as mistake:
+            raise BuildError(f"The catalogue {path} is wrong: {mistake}.") from mistake
+
+
+def catalogue_path() -> Path:
+    """The catalogue of the installed wheel, or `build/models.toml` of a checkout."""
+    package = Path(__file__).resolve().parent
+    installed = package / CATALOGUE_NAME
+    return installed if installed.exists() else package.parent / CATALOGUE_NAME
+
+
+class _Mistake(Exception):
+    """A mistake in the file, told by table and key."""
+
+
+class _Table:
+    """Reads the keys of one TOML table by type; `done` refuses what nobody asked for."""
+
+    def __init__(self, name: str, values: object) -> None:
+        if not isinstance(values, dict):
+            raise _Mistake(f"[{name}] is not a table")
+        self.name = name
+        self.values: dict[str, Any] = dict(values)
+
+    def take(self, key: str) -> Any:
+        if key not in self.values:
+            raise _Mistake(f"[{self.name}] has no {key!r}")
+        return self.values.pop(key)
+
+    def text(self, key: str) -> str:
+        value = self.take(key)
+        if not isinstance(value, str) or not value.strip():
+            raise _Mistake(f"[{self.name}] {key!r} is not a text with something in it")
+        return value
+
+    def flag(self, key: str, default: bool | None = None) -> bool:
+        if default is not None and key not in self.values:
+            return default
+        value = self.take(key)
+        if not isinstance(value, bool):
+            raise _Mistake(f"[{self.name}] {key!r} is neither true nor false")
+        return value
+
+    def whole(self, key: str, low: int, high: int) -> int:
+        value = self.take(key)
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise _Mistake(f"[{self.name}] {key!r} is not a whole number from {low} to {high}")
+        return value
+
+    def number(self, key: str, low: float, high: float) -> float:
+        return self._number(key, self.take(key), low, high)
+
+    def triple(self, key: str, low: float, high: float) -> tuple[float, float, float]:
+        values = self.take(key)
+        if not isinstance(values, list) or len(values) != 3:
+            raise _Mistake(f"[{self.name}] {key!r} is not a list of three numbers (red, green, blue)")
+        red, green, blue = (self._number(key, value, low, high) for value in values)
+        return red, green, blue
+
+    def _number(self, key: str, value: object, low: float, high: float) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise _Mistake(f"[{self.name}] {key!r} is not a number")
+        if not low <= value <= high:
+            raise _Mistake(f"[{self.name}] {key!r} is {value}, outside {low}..{high}")
+        return float(value)
+
+    def table(self, key: str) -> _Table:
+        return _Table(f"{self.name}.{key}", self.take(key))
+
+    def done(self) -> None:
+        if self.values:
+            raise _Mistake(f"[{self.name}] has unknown keys: {', '.join(sorted(self.values))}")
+
+
+def _engine(name: str, values: object, folder: Path) -> Engine:
+    table = _Table(name, values)
+    model = table.text("model")
+    if model not in ENGINES:
+        raise _Mistake(f"[{name}] 'model' is {model!r}; the models that run a network are {', '.join(ENGINES)}")
+    licence, check = table.table("license"), table.table("check")
+    engine = Engine(
+        name=name,
+        model=model,
+        default=table.flag("default", default=False),
+        input_size=table.whole("input_size", 32, 4096),
+        mean=table.triple("mean", 0.0, 1.0),
+        std=table.triple("std", 0.001, 10.0),
+        divide_by_max=table.flag("divide_by_max"),
+        opset=table.whole("opset", MIN_OPSET, 21),
+        weights=_weights(table.table("source"), folder),
+        license=License(licence.text("spdx"), licence.text("attribution"), licence.text("homepage")),
+        check=Bounds(
+            fp32_max=check.number("fp32_max", 0.0, 1.0),
+            fp32_mean=check.number("fp32_mean", 0.0, 1.0),
+            bf16_mean=check.number("bf16_mean", 0.0, 1.0),
+            bf16_iou=check.number("bf16_iou", 0.0, 1.0),
+        ),
+    )
+    for part in (table, licence, check):
+        part.done()
+    return engine
+
+
+def _weights(table: _Table, folder: Path) -> Artifact:
+    sha256 = table.text("sha256")
+    kind = _SOURCE_KINDS.get(frozenset(table.values))
+    if kind is None:
+        raise _Mistake(
+            f"[{table.name}] has the keys {', '.join(sorted(table.values)) or 'none'} beside 'sha256'; it takes "
+            "either 'package', 'version' and 'member', or 'url', or 'file'"
+        )
+    source: Source
+    if kind is PackageSource:
+        source = PackageSource(table.text("package"), table.text("version"), table.text("member"))
+    elif kind is UrlSource:
+        source = UrlSource(table.text("url"))
+    else:
+        source = FileSource(str(folder / Path(table.text("file")).expanduser()))
+    try:
+        return Artifact(source, sha256)
+    except ValueError as error:
+        raise _Mistake(f"[{table.name}] {error}") from error
+
+
+def _with_defaults(engines: list[Engine]) -> tuple[Engine, ...]:
+    """An engine that serves its model alone is its default; where several do, the file must say which one is."""
+    if not engines:
+        raise _Mistake("it names no engine")
+    settled: list[Engine] = []
+    for engine in engines:
+        rivals = [other for other in engines if other.model == engine.model]
+        chosen = [other.name for other in rivals if other.default]
+        if len(rivals) > 1 and len(chosen) != 1:
+            names = ", ".join(other.name for other in rivals)
+            raise _Mistake(
+                f"{names} all serve {engine.model!r}, and {len(chosen)} of them say 'default = true' instead of one"
+            )
+        settled.append(engine if chosen else replace(engine, default=True))
+    return tuple(settled)

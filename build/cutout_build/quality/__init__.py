@@ -1,0 +1,1 @@
+"""How good the engines are: ground truth made at run time, the field's metrics, and reports."""

@@ -1,0 +1,119 @@
+"""The catalogue: what is right is read as it stands, every mistake is refused with the reason."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cutout_build.catalogue import Catalogue
+from cutout_build.errors import BuildError
+from cutout_build.sources import FileSource, PackageSource, UrlSource
+
+ENGINE = """
+[net]
+model = "segmentation"
+input_size = 32
+mean = [0.5, 0.5, 0.5]
+std = [0.25, 0.25, 0.25]
+divide_by_max = true
+opset = 17
+
+[net.source]
+package = "some-package"
+version = "1.0"
+member = "some/net.onnx"
+sha256 = "{sha256}"
+
+[net.license]
+spdx = "Apache-2.0"
+attribution = "Someone, 2020"
+homepage = "https://example.org"
+
+[net.check]
+fp32_max = 1e-3
+fp32_mean = 1e-5
+bf16_mean = 0.01
+bf16_iou = 0.95
+""".format(sha256="0" * 64)
+
+
+def load(tmp_path: Path, text: str) -> Catalogue:
+    path = tmp_path / "models.toml"
+    path.write_text(text)
+    return Catalogue.load(path)
+
+
+def test_the_catalogue_that_comes_along_is_right() -> None:
+    catalogue = Catalogue.load()
+    assert [engine.model for engine in catalogue.defaults()] == ["segmentation"]
+    engine = catalogue.engine("u2netp")
+    assert engine.license.spdx == "Apache-2.0"
+    assert engine.input_size == 320
+    assert engine.opset >= 17
+
+
+def test_one_engine_of_a_model_is_its_default(tmp_path: Path) -> None:
+    catalogue = load(tmp_path, ENGINE)
+    (engine,) = catalogue.defaults()
+    assert engine.name == "net"
+    assert engine.weights.source == PackageSource("some-package", "1.0", "some/net.onnx")
+    assert engine.std == (0.25, 0.25, 0.25)
+
+
+def test_the_digest_changes_with_every_value(tmp_path: Path) -> None:
+    (one,), (same,) = load(tmp_path, ENGINE).engines, load(tmp_path, ENGINE).engines
+    (other,) = load(tmp_path, ENGINE.replace("bf16_iou = 0.95", "bf16_iou = 0.96")).engines
+    assert one.digest() == same.digest() != other.digest()
+
+
+def test_of_two_engines_the_marked_one_is_the_default(tmp_path: Path) -> None:
+    second = ENGINE.replace("[net", "[other").replace(
+        'model = "segmentation"', 'model = "segmentation"\ndefault = true'
+    )
+    catalogue = load(tmp_path, ENGINE + second)
+    assert [engine.name for engine in catalogue.defaults()] == ["other"]
+
+
+def test_urls_and_files_are_sources_too(tmp_path: Path) -> None:
+    package = 'package = "some-package"\nversion = "1.0"\nmember = "some/net.onnx"\n'
+    (engine,) = load(tmp_path, ENGINE.replace(package, 'url = "https://example.org/net.onnx"\n')).engines
+    assert engine.weights.source == UrlSource("https://example.org/net.onnx")
+    (engine,) = load(tmp_path, ENGINE.replace(package, 'file = "nets/net.onnx"\n')).engines
+    assert engine.weights.source == FileSource(str(tmp_path / "nets/net.onnx"))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        ('spdx = "Apache-2.0"\n', "", r"\[net\.license\] has no 'spdx'"),
+        ('attribution = "Someone, 2020"', 'attribution = " "', "not a text with something in it"),
+        ("0" * 64, "0" * 63, r"not 64 lower-case hex digits \(63 characters\)"),
+        ("0" * 64, "A" * 64, "not 64 lower-case hex digits"),
+        ("opset = 17", "opset = 16", "whole number from 17"),
+        ("opset = 17", "opset = 17\ncolour = 1", "unknown keys: colour"),
+        ("fp32_max = 1e-3", "fp32_max = 1e-3\nint8 = 1", r"\[net\.check\] has unknown keys: int8"),
+        ('version = "1.0"\n', "", "either 'package', 'version' and 'member', or 'url', or 'file'"),
+        ("mean = [0.5, 0.5, 0.5]", "mean = [0.5, 0.5]", "three numbers"),
+        ("mean = [0.5, 0.5, 0.5]", "mean = [0.5, 0.5, 128]", r"128, outside 0\.0\.\.1\.0"),
+        ("mean = [0.5, 0.5, 0.5]", "mean = [0.5, 0.5, nan]", "not a number"),
+        ("divide_by_max = true", 'divide_by_max = "yes"', "neither true nor false"),
+        ("input_size = 32", "input_size = true", "not a whole number"),
+        ('model = "segmentation"', 'model = "postprocess"', "the models that run a network are segmentation"),
+        (ENGINE, ENGINE + ENGINE.replace("[net", "[other"), "net, other all serve 'segmentation', and 0 of them"),
+        (ENGINE, "net = 3", r"\[net\] is not a table"),
+        (ENGINE, "", "names no engine"),
+        (ENGINE, "[net", "is not TOML"),
+    ],
+)
+def test_mistakes_are_refused_with_the_reason(tmp_path: Path, old: str, new: str, reason: str) -> None:
+    assert old in ENGINE
+    with pytest.raises(BuildError, match=reason):
+        load(tmp_path, ENGINE.replace(old, new, 1))
+
+
+def test_an_engine_or_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BuildError, match="no engine 'unet' in the catalogue; known are net"):
+        load(tmp_path, ENGINE).engine("unet")
+    with pytest.raises(BuildError, match="cannot be read"):
+        Catalogue.load(tmp_path / "absent.toml")
