@@ -1,0 +1,85 @@
+"""Writes the result: PNG, lossless WebP, JPEG or a mask."""
+
+from __future__ import annotations
+
+from io import BytesIO
+
+import numpy as np
+import numpy.typing as npt
+import simplejpeg
+from PIL import Image
+
+from cutout_core.contract import CutoutError, ErrorCode
+from cutout_core.imaging.png import write_png
+
+#: Longest side that the format can hold: RFC 9649 section 2.6, and libjpeg's own limit below the 65535 of T.81.
+MAX_SIDE = {"webp": 16383, "jpeg": 65500}
+
+JPEG_QUALITY = 90
+#: No chroma subsampling: a saturated subject on white keeps its edge, for about 40 % more bytes.
+JPEG_SUBSAMPLING = "444"
+
+_ICC_MARKER = b"ICC_PROFILE\0"
+_ICC_PART = 65533 - len(_ICC_MARKER) - 2
+
+UInt8 = npt.NDArray[np.uint8]
+
+
+def encode(rgb: UInt8, alpha: UInt8 | None, output: str, icc: bytes | None) -> bytes:
+    """The encoded file.
+
+    rgb: uint8 [H, W, 3]. alpha: uint8 [H, W] or None for an opaque image. output: `png`, `webp`, `jpeg` (takes no
+    alpha) or `mask` (the alpha alone, as 8-bit grey PNG). icc: the RGB profile of the colours, embedded.
+    Raises `CutoutError` INVALID_OPTION for `output` where the format cannot hold the size.
+    """
+    check_size(rgb.shape[1], rgb.shape[0], output)
+    if output == "mask" and alpha is not None:
+        return write_png(alpha)
+    if output == "png":
+        return write_png(rgb, alpha, icc)
+    if output == "webp":
+        return _write_webp(rgb, alpha, icc)
+    if output == "jpeg" and alpha is None:
+        return _write_jpeg(rgb, icc)
+    raise ValueError(f"cannot write {output!r} {'with' if alpha is not None else 'without'} alpha")
+
+
+def check_size(width: int, height: int, output: str) -> None:
+    """Raises `CutoutError` INVALID_OPTION where the output format cannot hold an image of this size."""
+    limit = MAX_SIDE.get(output)
+    if limit is not None and max(width, height) > limit:
+        raise CutoutError(
+            ErrorCode.INVALID_OPTION,
+            f"{output} holds at most {limit} pixels a side and the result has {width} × {height}; "
+            "take png, or a smaller size.",
+            field="output",
+        )
+
+
+def _write_webp(rgb: UInt8, alpha: UInt8 | None, icc: bytes | None) -> bytes:
+    image = Image.fromarray(rgb if alpha is None else np.dstack((rgb, alpha)))
+    file = BytesIO()
+    image.save(file, "WEBP", lossless=True, method=0, quality=0, exact=True, icc_profile=icc or b"")
+    return file.getvalue()
+
+
+def _write_jpeg(rgb: UInt8, icc: bytes | None) -> bytes:
+    """Quality 90; the profile in APP2 segments right after JFIF's APP0 (ICC.1:2022 annex B.4)."""
+    file: bytes = simplejpeg.encode_jpeg(
+        np.ascontiguousarray(rgb), quality=JPEG_QUALITY, colorspace="RGB", colorsubsampling=JPEG_SUBSAMPLING
+    )
+    if icc is None:
+        return file
+    parts = [icc[start : start + _ICC_PART] for start in range(0, len(icc), _ICC_PART)]
+    if len(parts) > 255:
+        return file
+    after_app0 = 4 + int.from_bytes(file[4:6], "big")
+    segments = [
+        b"\xff\xe2"
+        + (2 + len(_ICC_MARKER) + 2 + len(part)).to_bytes(2, "big")
+        + _ICC_MARKER
+        + bytes((number, len(parts)))
+        + part
+        for number, part in enumerate(parts, 1)
+    ]
+    return b"".join((file[:after_app0], *segments, file[after_app0:]))

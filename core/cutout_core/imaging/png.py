@@ -1,0 +1,66 @@
+"""A PNG writer for speed (PNG Specification, Third Edition): one filter, one fast deflate pass.
+
+Every row takes filter type 2 (Up, section 9.2), which on a cut-out turns the empty regions into zeros; rows are
+filtered in bands that stay in the processor's cache and go straight into ISA-L's deflate, level 1.
+"""
+
+from __future__ import annotations
+
+import zlib
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from isal import isal_zlib
+
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_COLOR_TYPES = {1: 0, 3: 2, 4: 6}
+_UP = 2
+#: Bytes of one filtered band, about half of a second-level cache.
+_BAND_BYTES = 512 * 1024
+
+UInt8 = npt.NDArray[np.uint8]
+
+
+def write_png(color: UInt8, alpha: UInt8 | None = None, icc: bytes | None = None) -> bytes:
+    """The file of a grey uint8 [H, W] or RGB [H, W, 3] image, 8 bits a sample.
+
+    `alpha`: uint8 [H, W], makes RGBA of RGB. `icc`: a profile for an iCCP chunk. Decodes bit-exactly to what was given.
+    """
+    height, width = color.shape[:2]
+    channels = 1 if color.ndim == 2 else 3 if alpha is None else 4
+    header = width.to_bytes(4, "big") + height.to_bytes(4, "big") + bytes((8, _COLOR_TYPES[channels], 0, 0, 0))
+    parts = [_SIGNATURE, _chunk(b"IHDR", header)]
+    if icc is not None:
+        parts.append(_chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(icc, 6)))
+    deflate = isal_zlib.compressobj(level=1, wbits=15)
+    stride = width * channels
+    rows = max(1, _BAND_BYTES // stride)
+    filtered = np.empty((rows, 1 + stride), np.uint8)
+    filtered[:, 0] = _UP
+    for top in range(0, height, rows):
+        bottom = min(height, top + rows)
+        band = _samples(color, alpha, max(0, top - 1), bottom)
+        if top == 0:
+            filtered[0, 1:] = band[0]  # the row above the first one counts as zeros
+        count = bottom - top
+        np.subtract(band[1:], band[:-1], out=filtered[count + 1 - len(band) : count, 1:])
+        compressed = deflate.compress(filtered[:count].data)
+        if compressed:
+            parts.append(_chunk(b"IDAT", compressed))
+    parts += [_chunk(b"IDAT", deflate.flush()), _chunk(b"IEND", b"")]
+    return b"".join(parts)
+
+
+def _samples(color: UInt8, alpha: UInt8 | None, top: int, bottom: int) -> UInt8:
+    """Rows of the image as uint8 [rows, width × channels]."""
+    band = color[top:bottom]
+    if alpha is not None:
+        band = cv2.cvtColor(band, cv2.COLOR_RGB2RGBA)
+        cv2.insertChannel(alpha[top:bottom], band, 3)
+    return band.reshape(bottom - top, -1)
+
+
+def _chunk(name: bytes, content: bytes) -> bytes:
+    crc = isal_zlib.crc32(content, isal_zlib.crc32(name))
+    return b"".join((len(content).to_bytes(4, "big"), name, content, crc.to_bytes(4, "big")))
