@@ -1,0 +1,74 @@
+"""One real Triton for all tests of this folder that need no gateway."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+import tritonclient.grpc as triton
+from tritonclient.utils import InferenceServerException
+
+from cutout_gateway.embedded import EmbeddedSettings, EmbeddedTriton
+
+
+def wait_until_ready(url: str, model: str = "cutout_fast", seconds: float = 60.0) -> None:
+    """Returns once `model` is ready. Raises TimeoutError."""
+    client = triton.InferenceServerClient(url)
+    end = time.monotonic() + seconds
+    try:
+        while time.monotonic() < end:
+            try:
+                if client.is_model_ready(model):
+                    return
+            except InferenceServerException:
+                pass  # not listening yet
+            time.sleep(0.05)
+    finally:
+        client.close()
+    raise TimeoutError(f"{model} was not ready within {seconds} s")
+
+
+class RunningTriton:
+    """An `EmbeddedTriton` whose event loop runs in a thread of its own."""
+
+    def __init__(self, settings: EmbeddedSettings) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="triton-loop")
+        self._thread.start()
+        self.embedded = EmbeddedTriton(settings)
+        asyncio.run_coroutine_threadsafe(self.embedded.start(), self._loop).result(60)
+
+    @property
+    def url(self) -> str:
+        """`host:port` of the gRPC endpoint."""
+        return self.embedded.grpc_url
+
+    def stop(self) -> None:
+        """Ends Triton and the thread."""
+        try:
+            asyncio.run_coroutine_threadsafe(self.embedded.stop(2.0), self._loop).result(60)
+        finally:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+            self._loop.close()
+
+
+@pytest.fixture(scope="session")
+def triton_server() -> Iterator[RunningTriton]:
+    """A Triton with the whole repository, ready; shared by the session, so leave it alive."""
+    running = RunningTriton(EmbeddedSettings())
+    try:
+        wait_until_ready(running.url)
+        yield running
+    finally:
+        running.stop()
+
+
+@pytest.fixture
+def triton_client(triton_server: RunningTriton) -> Iterator[triton.InferenceServerClient]:
+    client = triton.InferenceServerClient(triton_server.url)
+    yield client
+    client.close()
