@@ -15,6 +15,7 @@ from cutout_core.imaging.compose import clear_hidden, flatten, multiply_alpha, o
 from cutout_core.imaging.decode import DecodedImage, decode
 from cutout_core.imaging.encode import check_size, encode
 from cutout_core.imaging.header import read_header
+from cutout_core.imaging.levels import mask_to_alpha
 from cutout_core.imaging.png import write_png
 from cutout_core.imaging.resize import downscale, result_size
 from cutout_core.imaging.row import Stopwatch, read_options, row_error
@@ -121,9 +122,10 @@ def _full_alpha(alpha: npt.NDArray[np.float32], existing: UInt8 | None, row: Row
     Fills META's subject and coverage, and its warning.
     """
     square = alpha.reshape(alpha.shape[-2:])
-    mask = (
-        upscale(square, row.width, row.height) if has_subject(square) else np.zeros((row.height, row.width), np.uint8)
-    )
+    if has_subject(square):
+        mask = upscale(mask_to_alpha(square), row.width, row.height)
+    else:
+        mask = np.zeros((row.height, row.width), np.uint8)
     if existing is not None:
         mask = multiply_alpha(mask, existing)
     row.subject, row.coverage = subject_box(mask), coverage(mask)
