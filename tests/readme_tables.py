@@ -23,10 +23,11 @@ def options_table() -> str:
 
 def errors_table() -> str:
     rows = [
-        f"| `{row.code.value}` | {row.meaning} | {row.http_status} | {row.grpc_status} | {'yes' if row.retryable else ''} |"
+        (row.code.value, row.meaning, row.http_status, row.grpc_status, "yes" if row.retryable else "")
         for row in ERROR_TABLE.values()
     ]
-    return "\n".join(["| code | meaning | HTTP | gRPC | retry |", "|---|---|---|---|---|", *rows])
+    lines = [f"| `{code}` | {meaning} | {http} | {grpc} | {retry} |" for code, meaning, http, grpc, retry in rows]
+    return "\n".join(["| code | meaning | HTTP | gRPC | retry |", "|---|---|---|---|---|", *lines])
 
 
 def warnings_table() -> str:
@@ -35,10 +36,8 @@ def warnings_table() -> str:
 
 
 def settings_table() -> str:
-    rows = [
-        f"| `CUTOUT_{name.upper()}` | {Settings.model_fields[name].default} | {Settings.model_fields[name].description} |"
-        for name in _SETTINGS
-    ]
+    fields = {name: Settings.model_fields[name] for name in _SETTINGS}
+    rows = [f"| `CUTOUT_{name.upper()}` | {field.default} | {field.description} |" for name, field in fields.items()]
     return "\n".join(["| variable | default | meaning |", "|---|---|---|", *rows])
 
 

@@ -10,6 +10,8 @@ AVX-512; on the rest the bf16 check is not run and bf16 is not offered.
 
 from __future__ import annotations
 
+import cutout_core.no_telemetry  # noqa: F401  # isort: skip
+
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path

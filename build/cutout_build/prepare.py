@@ -12,6 +12,8 @@ training only, and shape arithmetic that computes every Resize's size at run tim
 
 from __future__ import annotations
 
+import cutout_core.no_telemetry  # noqa: F401  # isort: skip
+
 from dataclasses import dataclass
 from pathlib import Path
 

@@ -88,3 +88,14 @@ def test_files_stay_readable() -> None:
             if not path.name.endswith("_pb2.py"):
                 lines = len(path.read_text().splitlines())
                 assert lines <= 350, f"{path.relative_to(ROOT)} has {lines} lines"
+
+
+def test_no_usage_statistics_leave_the_machine() -> None:
+    """Whoever loads OpenVINO or ONNX Runtime switches their telemetry off first."""
+    for folder in ALLOWED:
+        for path in sources(folder):
+            names = list(imports(path))
+            runtimes = [i for i, name in enumerate(names) if name.split(".")[0] in {"openvino", "onnxruntime"}]
+            if runtimes:
+                assert "cutout_core.no_telemetry" in names, path
+                assert names.index("cutout_core.no_telemetry") < runtimes[0], path

@@ -12,15 +12,23 @@ import numpy.typing as npt
 
 from cutout_core.contract import Box
 
-#: The most certain pixel of a subject is at least this certain.
-MIN_PEAK = 0.5
-#: Share of the image that is more likely subject than not.
-MIN_AREA = 0.0005
+#: A pixel above the first is certain, one above the second is possible.
+CERTAIN, POSSIBLE = 0.9, 0.1
+#: Least share of the image that is certain where there is a subject.
+MIN_CERTAIN_AREA = 0.0003
+#: Least share of the possible area that is certain: a texture is possible everywhere and certain almost nowhere.
+MIN_DECIDED = 0.05
 
 
-def has_subject(alpha: npt.NDArray[np.float32]) -> bool:
-    """Whether a float32 [S, S] alpha in 0..1 shows a subject at all."""
-    return bool(alpha.max() >= MIN_PEAK and (alpha > 0.5).mean() >= MIN_AREA)
+def has_subject(mask: npt.NDArray[np.float32]) -> bool:
+    """Whether a float32 [S, S] mask in 0..1 shows a subject at all.
+
+    Measured on U²-Net-p (reports/precision.md): 88 of 103 empty scenes are recognised, every texture among them;
+    5 of 115 subjects are lost, those that the network itself is unsure of everywhere.
+    """
+    certain = float((mask > CERTAIN).mean())
+    possible = float((mask > POSSIBLE).mean())
+    return certain >= MIN_CERTAIN_AREA and certain >= MIN_DECIDED * possible
 
 
 def subject_box(alpha: npt.NDArray[np.uint8]) -> Box | None:

@@ -10,7 +10,10 @@ from functools import cache
 from pathlib import Path
 
 _CGROUP_QUOTA = Path("/sys/fs/cgroup/cpu.max")
-_PROBE = "import openvino; print(*openvino.Core().get_property('CPU', 'OPTIMIZATION_CAPABILITIES'))"
+_PROBE = """
+import cutout_core.no_telemetry, openvino
+print(*openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
+"""
 
 #: What OpenVINO calls a precision that runs on instructions of its own, and what we call it.
 _CAPABILITIES = {"FP32": "fp32", "BF16": "bf16", "FP16": "fp16"}

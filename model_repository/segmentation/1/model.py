@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import cutout_core.no_telemetry  # noqa: F401  # isort: skip
+
 import json
 from pathlib import Path
 from typing import Any

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cutout_core.contract import Box
-from cutout_core.imaging.subject import MIN_AREA, MIN_PEAK, coverage, has_subject, subject_box
+from cutout_core.imaging.subject import CERTAIN, MIN_CERTAIN_AREA, coverage, has_subject, subject_box
 
 from .images import Array
 
@@ -27,13 +27,19 @@ def test_nothing() -> None:
 
 
 def test_a_faint_mask_is_not_stretched_into_a_subject() -> None:
-    assert not has_subject(disc(200, peak=MIN_PEAK - 0.01))
+    assert not has_subject(disc(200, peak=CERTAIN - 0.01))
 
 
 def test_a_few_pixels_are_noise() -> None:
     speck = np.zeros((512, 512), np.float32)
-    speck.reshape(-1)[: int(MIN_AREA * 512 * 512)] = 1
+    speck.reshape(-1)[: int(MIN_CERTAIN_AREA * 512 * 512)] = 1
     assert not has_subject(speck)
+
+
+def test_a_texture_is_possible_everywhere_and_certain_almost_nowhere() -> None:
+    texture = np.full((512, 512), 0.4, np.float32)
+    assert not has_subject(np.maximum(texture, disc(20)))
+    assert has_subject(np.maximum(texture, disc(80)))
 
 
 def test_the_rule_ignores_what_does_not_change_the_mask() -> None:
