@@ -47,7 +47,7 @@ test-fast: $(STAMP)  ## Unit, integration and architecture tests, under a minute
 lint: $(STAMP)  ## ruff and mypy --strict
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --check --quiet .
-	@$(BIN)/mypy $(PACKAGES:%=%/cutout_%) client/demo
+	@$(BIN)/mypy $(foreach p,$(PACKAGES),$(p)/cutout_$(p)) client/demo
 
 clean:  ## Remove .venv, out/ and tool caches (downloads and built engines stay in the cache folder)
 	rm -rf .venv out .mypy_cache .ruff_cache .pytest_cache .hypothesis

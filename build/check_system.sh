@@ -3,7 +3,7 @@
 set -u
 python=${PYTHON:-python3.11}
 missing=()
-command -v "$python" >/dev/null 2>&1 || missing+=("python3.11")
+command -v "$python" >/dev/null 2>&1 || missing+=(python3.11 python3.11-venv libpython3.11)
 if command -v "$python" >/dev/null 2>&1; then
     "$python" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || missing+=("python3.11")
     "$python" -c 'import venv, ensurepip' 2>/dev/null || missing+=("python3.11-venv")

@@ -50,7 +50,11 @@ class GrpcApi:
 
     async def start(self) -> int:
         """Starts to listen; returns the port. Raises RuntimeError where the address is taken."""
-        port: int = self._server.add_insecure_port(f"{self._settings.grpc_host}:{self._settings.grpc_port}")
+        address = f"{self._settings.grpc_host}:{self._settings.grpc_port}"
+        try:
+            port: int = self._server.add_insecure_port(address)
+        except RuntimeError as error:
+            raise RuntimeError(f"gRPC cannot listen on {address} (is it in use?); set CUTOUT_GRPC_PORT") from error
         await self.set_serving(False)
         await self._server.start()
         return port

@@ -233,9 +233,9 @@ def _listen(host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
-    except OSError:
+    except OSError as error:
         listener.close()
-        raise
+        raise OSError(f"HTTP cannot listen on {host}:{port} ({error.strerror}); set CUTOUT_HTTP_PORT") from error
     return listener
 
 

@@ -83,7 +83,7 @@ def choose_precision(wanted: str, manifest: EngineManifest) -> str:
             return precision
     raise RepositoryError(
         f"This CPU has no instructions for {wanted if wanted != 'auto' else offered}: "
-        "set CUTOUT_PRECISION to auto, or build an engine that is certified for fp32."
+        + ("set CUTOUT_PRECISION to auto." if wanted != "auto" else "build an engine that is certified for fp32.")
     )
 
 
