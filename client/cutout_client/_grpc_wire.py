@@ -17,6 +17,7 @@ from cutout_client._endpoint import Endpoint
 from cutout_client._exceptions import (
     ConnectError,
     CutoutClientError,
+    Overloaded,
     ProtocolError,
     TimeoutError_,
     TooLarge,
@@ -104,11 +105,15 @@ def _transport_error(status: grpc.StatusCode, details: str, request: Request) ->
         return TimeoutError_("no answer within the call's total time", request_id=request_id)
     if status is grpc.StatusCode.CANCELLED:
         return TransportError(f"the call was cancelled: {details}", request_id=request_id)
-    if status is grpc.StatusCode.RESOURCE_EXHAUSTED:
+    if status is grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than max" in details:
         # Without a code of Cutout's it comes from gRPC itself, whose limit is on the size of a message.
         too_large = TooLarge(details, code="too_many_bytes", request_id=request_id)
         too_large.grpc_status = status.name
         return too_large
+    if status is grpc.StatusCode.RESOURCE_EXHAUSTED:  # gRPC's own limit on the calls of one server
+        overloaded = Overloaded(details, code="overloaded", request_id=request_id)
+        overloaded.grpc_status = status.name
+        return overloaded
     return ProtocolError(f"{status.name} ({details}): this is not the answer of a Cutout server", request_id=request_id)
 
 

@@ -28,6 +28,21 @@ class Budget:
     uploads: int
 
 
+class Weight:
+    """What one upload or permit holds of the shared budget; it grows as more of the image is known."""
+
+    def __init__(self, admission: Admission) -> None:
+        self._admission = admission
+        self.bytes = 0
+        self.pixels = 0
+
+    def add(self, *, size: int = 0, pixels: int = 0) -> None:
+        """Takes `size` more bytes and `pixels` more pixels. Raises `CutoutError` OVERLOADED where they do not fit."""
+        self._admission.take(size, pixels)
+        self.bytes += size
+        self.pixels += pixels
+
+
 class Admission:
     """Grants permits. Used from one event loop only; granting never awaits."""
 
@@ -53,13 +68,18 @@ class Admission:
         """Bodies on their way in."""
         return self._uploads
 
+    @property
+    def bytes(self) -> int:
+        """Encoded bytes held by uploads and permits."""
+        return self._bytes
+
     def close(self) -> None:
         """Refuses everything from now on with SHUTTING_DOWN."""
         self._open = False
 
     @contextmanager
-    def upload(self) -> Iterator[None]:
-        """Holds a place while a body arrives.
+    def upload(self) -> Iterator[Weight]:
+        """Holds a place while a body arrives; its bytes are added as they come.
 
         Refuses at the headers what could not be worked on anyway: raises `CutoutError` SHUTTING_DOWN or OVERLOADED.
         """
@@ -67,35 +87,39 @@ class Admission:
         if self._requests >= self._budget.requests or self._uploads >= self._budget.uploads:
             raise self._overloaded()
         self._uploads += 1
+        weight = Weight(self)
         try:
-            yield
+            yield weight
         finally:
             self._uploads -= 1
+            self._give_back(weight)
 
     @contextmanager
-    def permit(self, *, pixels: int, size: int) -> Iterator[None]:
-        """Holds a permit for one image of `pixels` and `size` encoded bytes.
+    def permit(self, size: int) -> Iterator[Weight]:
+        """Holds a permit for one image of `size` encoded bytes; its pixels are added once its header is read.
 
         Raises `CutoutError` SHUTTING_DOWN, or OVERLOADED with the time after which a retry makes sense.
         """
         self._check_open()
-        if (
-            self._requests >= self._budget.requests
-            or self._pixels + pixels > self._budget.pixels
-            or self._bytes + size > self._budget.bytes
-        ):
+        if self._requests >= self._budget.requests:
             raise self._overloaded()
+        weight = Weight(self)
+        weight.add(size=size)
         self._requests += 1
-        self._pixels += pixels
-        self._bytes += size
         self._idle.clear()
         try:
-            yield
+            yield weight
         finally:
             self._requests -= 1
-            self._pixels -= pixels
-            self._bytes -= size
+            self._give_back(weight)
             self._completed()
+
+    def take(self, size: int, pixels: int) -> None:
+        """Takes bytes and pixels off the budget. Raises `CutoutError` OVERLOADED where they do not fit."""
+        if self._bytes + size > self._budget.bytes or self._pixels + pixels > self._budget.pixels:
+            raise self._overloaded()
+        self._bytes += size
+        self._pixels += pixels
 
     async def wait_idle(self) -> None:
         """Returns once no permit is held."""
@@ -104,6 +128,10 @@ class Admission:
     def retry_after_s(self) -> float:
         """Seconds until about a quarter of the work in flight is done, 1..30, from the recent rate."""
         return min(30.0, max(1.0, self._requests / 4 * self._seconds_per_request))
+
+    def _give_back(self, weight: Weight) -> None:
+        self._bytes -= weight.bytes
+        self._pixels -= weight.pixels
 
     def _check_open(self) -> None:
         if not self._open:

@@ -9,6 +9,7 @@ HTTP nor Triton.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
@@ -122,8 +123,9 @@ class Batcher:
             return
         batch = entry.batch
         if batch is None:
-            self._queues[ensemble].remove(entry)
-            self._observer.row_dropped("queue", reason)
+            with contextlib.suppress(ValueError):  # dropped and counted already, when a batch was cut meanwhile
+                self._queues[ensemble].remove(entry)
+                self._observer.row_dropped("queue", reason)
             return
         self._observer.row_dropped("engine", reason)
         batch.live -= 1

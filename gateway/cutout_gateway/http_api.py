@@ -6,7 +6,7 @@ import asyncio
 import base64
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict
 from typing import TypeVar
 
@@ -14,10 +14,12 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.types import Receive, Scope, Send
 
 from cutout_core.contract import CutoutError, ErrorCode
 from cutout_gateway.http_body import read_upload
 from cutout_gateway.http_docs import add_docs, cutout_operation
+from cutout_gateway.http_errors import error_response
 from cutout_gateway.requests import CutoutReply, CutoutRequest, clean_request_id
 from cutout_gateway.service import CutoutService
 from cutout_gateway.settings import Settings
@@ -54,6 +56,7 @@ def create_app(
         version="1",
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,
     )
     add_docs(app)
     _add_error_handlers(app, service)
@@ -63,18 +66,21 @@ def create_app(
         received = time.monotonic()
         request_id = clean_request_id(request.headers.get("x-request-id"))
         request.state.request_id = request_id
-        with service.admission.upload():
-            upload = await read_upload(request, settings.max_bytes, settings.upload_timeout_s)
+        with service.admission.upload() as weight:
+            upload = await read_upload(request, settings.max_bytes, settings.upload_timeout_s, weight)
         deadline = received + _timeout_s(request, settings)
         work = service.cutout(CutoutRequest(upload.image, upload.options, request_id, PROTOCOL, deadline, received))
         request.state.counted = True
         reply = await _unless_disconnected(request, work)
-        return _json_reply(reply) if _wants_json(request) else _bytes_reply(reply)
+        response = _json_reply(reply) if _wants_json(request) else _bytes_reply(reply)
+        return _Bounded(response, settings.send_timeout_s)
 
+    @app.head("/livez", include_in_schema=False)
     @app.get("/livez", summary="Whether the process is alive")
     async def livez() -> dict[str, str]:
         return {"status": "alive"}
 
+    @app.head("/readyz", include_in_schema=False)
     @app.get("/readyz", summary="Whether requests would be served", responses={503: {"description": "Not ready."}})
     async def readyz() -> JSONResponse:
         state = service.readiness
@@ -94,6 +100,22 @@ def create_app(
         return Response(await triton_metrics(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     return app
+
+
+class _Bounded(Response):
+    """A response that gives up on a caller who does not read it."""
+
+    def __init__(self, response: Response, timeout_s: float) -> None:
+        self._response = response
+        self._timeout_s = timeout_s
+        self.background = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await self._response(scope, receive, send)
+        except TimeoutError:
+            log.warning("a caller did not read its answer within %g s", self._timeout_s)
 
 
 async def _unless_disconnected(request: Request, work: Awaitable[_T]) -> _T:
@@ -131,7 +153,8 @@ def _timeout_s(request: Request, settings: Settings) -> float:
 
 
 def _wants_json(request: Request) -> bool:
-    return "application/json" in request.headers.get("accept", "").lower()
+    accepted = request.headers.get("accept", "").lower().replace(" ", "").split(",")
+    return any(entry.startswith("application/json") and not entry.endswith(";q=0") for entry in accepted)
 
 
 def _bytes_reply(reply: CutoutReply) -> Response:
@@ -179,30 +202,15 @@ def _json_reply(reply: CutoutReply) -> Response:
     return JSONResponse(body, headers={"X-Request-Id": reply.request_id})
 
 
-def error_response(error: CutoutError, request_id: str) -> JSONResponse:
-    """An error of the table as HTTP."""
-    headers = {"X-Request-Id": request_id}
-    if error.retry_after_s is not None:
-        headers["Retry-After"] = str(max(1, round(error.retry_after_s)))
-    body = {
-        "code": error.code.value,
-        "message": error.message,
-        "field": error.field,
-        "request_id": request_id,
-        "retryable": error.row.retryable,
-    }
-    return JSONResponse({"error": body}, error.row.http_status, headers=headers)
-
-
 def _add_error_handlers(app: FastAPI, service: CutoutService) -> None:
-    def answer(request: Request, error: CutoutError) -> Response:
+    def answer(request: Request, error: CutoutError, headers: Mapping[str, str] | None = None) -> Response:
         request_id = getattr(request.state, "request_id", None)
         if request_id is None:
             request_id = clean_request_id(request.headers.get("x-request-id"))
         if not getattr(request.state, "counted", False):
             service.refused(PROTOCOL, error.row.metric_label)
             log.info("request %s http %s (%s)", request_id, error.row.metric_label, error.message)
-        return error_response(error, request_id)
+        return error_response(error, request_id, headers)
 
     @app.exception_handler(CutoutError)
     async def cutout_error(request: Request, error: CutoutError) -> Response:
@@ -211,7 +219,7 @@ def _add_error_handlers(app: FastAPI, service: CutoutService) -> None:
     @app.exception_handler(HTTPException)
     async def http_error(request: Request, error: HTTPException) -> Response:
         codes = {404: ErrorCode.NOT_FOUND, 405: ErrorCode.METHOD_NOT_ALLOWED}
-        return answer(request, CutoutError(codes.get(error.status_code, ErrorCode.MALFORMED_REQUEST)))
+        return answer(request, CutoutError(codes.get(error.status_code, ErrorCode.MALFORMED_REQUEST)), error.headers)
 
     @app.exception_handler(ClientDisconnect)
     async def gone(request: Request, error: ClientDisconnect) -> Response:

@@ -11,6 +11,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
 from cutout_core.contract import CutoutError, ErrorCode
+from cutout_gateway.admission import Weight
 
 #: What a multipart body may hold beside the image: boundaries, part headers, option fields; bytes.
 _FORM_OVERHEAD = 64 * 1024
@@ -31,24 +32,27 @@ class _InMemoryParser(MultiPartParser):
     spool_max_size = 1 << 40
 
 
-async def read_upload(request: Request, max_bytes: int, timeout_s: float) -> Upload:
+async def read_upload(request: Request, max_bytes: int, timeout_s: float, weight: Weight) -> Upload:
     """Reads a raw image body or a multipart form with the file field `image`.
 
     Options come from the query string and from the form's text fields; one given twice is refused. Raises
     `CutoutError`: TOO_MANY_BYTES (from Content-Length, or while reading), REQUEST_TIMEOUT, MISSING_IMAGE,
-    MALFORMED_REQUEST, INVALID_OPTION. A caller that leaves meanwhile raises `ClientDisconnect`.
+    MALFORMED_REQUEST, INVALID_OPTION, OVERLOADED where `weight` cannot grow by what arrives. A caller that leaves
+    meanwhile raises `ClientDisconnect`.
     """
     is_form = request.headers.get("content-type", "").lower().startswith("multipart/form-data")
     limit = max_bytes + (_FORM_OVERHEAD if is_form else 0)
     declared = request.headers.get("content-length", "")
     if declared.isdigit() and int(declared) > limit:
         raise too_many_bytes(max_bytes)
+    body = _bounded(request, limit, max_bytes, weight)
     try:
         async with asyncio.timeout(timeout_s):
             if is_form:
-                image, options = await _read_form(request, limit, max_bytes)
+                image, options = await _read_form(request, body, max_bytes)
             else:
-                image, options = await _read_raw(request, limit, max_bytes), {}
+                # Any other content type is the image itself: `curl --data-binary` declares a URL-encoded form.
+                image, options = b"".join([chunk async for chunk in body]), {}
     except TimeoutError:
         raise CutoutError(ErrorCode.REQUEST_TIMEOUT, f"The body did not arrive within {timeout_s:g} s.") from None
     return Upload(image, _merge(request, options))
@@ -59,30 +63,30 @@ def too_many_bytes(max_bytes: int) -> CutoutError:
     return CutoutError(ErrorCode.TOO_MANY_BYTES, f"The file is larger than the limit of {max_bytes} bytes.")
 
 
-async def _bounded(request: Request, limit: int, max_bytes: int) -> AsyncGenerator[bytes, None]:
+async def _bounded(request: Request, limit: int, max_bytes: int, weight: Weight) -> AsyncGenerator[bytes, None]:
     received = 0
     async for chunk in request.stream():
         received += len(chunk)
         if received > limit:
             raise too_many_bytes(max_bytes)
+        weight.add(size=len(chunk))
         yield chunk
 
 
-async def _read_raw(request: Request, limit: int, max_bytes: int) -> bytes:
-    # Any other content type is taken as the image itself: `curl --data-binary` declares a URL-encoded form.
-    return b"".join([chunk async for chunk in _bounded(request, limit, max_bytes)])
-
-
-async def _read_form(request: Request, limit: int, max_bytes: int) -> tuple[bytes, dict[str, str]]:
+async def _read_form(
+    request: Request, body: AsyncGenerator[bytes, None], max_bytes: int
+) -> tuple[bytes, dict[str, str]]:
     parser = _InMemoryParser(
         request.headers,
-        _bounded(request, limit, max_bytes),
+        body,
         max_files=1,
         max_fields=_MAX_FIELDS,
         max_part_size=4096,
     )
     try:
         form = await parser.parse()
+    except (UnicodeError, LookupError):
+        raise CutoutError(ErrorCode.MALFORMED_REQUEST, "The form's charset cannot be decoded.") from None
     except MultiPartException as error:
         if "Too many files" in error.message:
             raise CutoutError(ErrorCode.MISSING_IMAGE, "The form holds more than one file.", field="image") from None

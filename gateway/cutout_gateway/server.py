@@ -24,6 +24,7 @@ from cutout_gateway.batcher import Batcher
 from cutout_gateway.embedded import EmbeddedSettings, EmbeddedTriton
 from cutout_gateway.grpc_api import GrpcApi
 from cutout_gateway.http_api import create_app
+from cutout_gateway.http_protocol import HttpProtocol
 from cutout_gateway.metrics import Metrics
 from cutout_gateway.service import CutoutService
 from cutout_gateway.settings import Settings
@@ -33,6 +34,10 @@ log = logging.getLogger("cutout.gateway")
 
 #: Seconds between two readiness probes, while something is missing and while all is well.
 _PROBE_FAST_S, _PROBE_SLOW_S = 0.25, 1.0
+
+
+#: How long callers may take to read what was finished before the stop, seconds.
+_SEND_GRACE_S = 5.0
 
 
 class _Uvicorn(uvicorn.Server):
@@ -63,6 +68,8 @@ class Server:
     async def run(self) -> None:
         """Serves until stopped. Raises OSError or RuntimeError where it cannot start."""
         settings = self.settings
+        if settings.ready_file is not None:
+            settings.ready_file.unlink(missing_ok=True)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
@@ -96,7 +103,9 @@ class Server:
                 access_log=False,
                 lifespan="off",
                 server_header=False,
-                timeout_graceful_shutdown=max(1, round(settings.shutdown_grace_s)),
+                http=HttpProtocol,
+                ws="none",
+                timeout_graceful_shutdown=round(_SEND_GRACE_S),
             )
         )
         self.grpc_port = await grpc_api.start()
@@ -115,6 +124,7 @@ class Server:
             for task in done - {stop_task}:
                 task.result()
         finally:
+            self._stop.set()
             log.info("stopping: no new requests")
             watch_task.cancel()
             await asyncio.gather(watch_task, return_exceptions=True)
@@ -122,7 +132,7 @@ class Server:
             await grpc_api.set_serving(False)
             await service.drain(settings.shutdown_grace_s)
             http.should_exit = True
-            await asyncio.gather(http_task, grpc_api.stop(1.0), stop_task, return_exceptions=True)
+            await asyncio.gather(http_task, grpc_api.stop(_SEND_GRACE_S), stop_task, return_exceptions=True)
             if settings.ready_file is not None:
                 settings.ready_file.unlink(missing_ok=True)
             log.info("stopped")
@@ -183,7 +193,14 @@ class Server:
     async def _probe(self, triton: TritonClient) -> Readiness:
         if self._embedded is not None and not self._embedded.alive:
             return Readiness(reason="Triton is being restarted.")
-        return await triton.readiness()
+        readiness = await triton.readiness()
+        if readiness.ready and triton.suspect:
+            ensemble = next(ENSEMBLES[quality] for quality, ready in readiness.qualities.items() if ready)
+            if not await triton.answers(ensemble):
+                if self._embedded is not None:
+                    self._embedded.restart("it answers no request")
+                return Readiness(reason="Triton does not answer requests.")
+        return readiness
 
     async def _info(self, triton: TritonClient, service: CutoutService) -> dict[str, object]:
         settings = self.settings
@@ -214,7 +231,7 @@ class Server:
         if url is None:
             return b"# CUTOUT_TRITON_METRICS_URL is not set\n"
         try:
-            async with httpx.AsyncClient(timeout=2.0) as client:
+            async with httpx.AsyncClient(timeout=2.0, trust_env=False) as client:
                 return (await client.get(url)).raise_for_status().content
         except httpx.HTTPError:
             return b"# Triton does not answer\n"
@@ -233,9 +250,12 @@ def _listen(host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
+        listener.listen(2048)  # now, not when uvicorn starts: until then a second gateway could bind the port too
     except OSError as error:
         listener.close()
-        raise OSError(f"HTTP cannot listen on {host}:{port} ({error.strerror}); set CUTOUT_HTTP_PORT") from error
+        raise OSError(
+            f"HTTP cannot listen on {host}:{port} ({error.strerror}); set CUTOUT_HTTP_HOST or CUTOUT_HTTP_PORT"
+        ) from error
     return listener
 
 

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 
-from cutout_core.contract import CutoutError, ErrorCode, Limits, Options
+from cutout_core.contract import CutoutError, ErrorCode, Limits, Options, ResultWarning
 from cutout_core.contract.tensors import ENSEMBLES
 from cutout_core.imaging.header import read_header
 from cutout_gateway.admission import Admission
@@ -16,6 +16,8 @@ from cutout_gateway.requests import CutoutReply, CutoutRequest
 from cutout_gateway.triton import Readiness
 
 log = logging.getLogger("cutout.gateway")
+
+_KNOWN_WARNINGS = frozenset(warning.value for warning in ResultWarning)
 
 
 class CutoutService:
@@ -89,8 +91,9 @@ class CutoutService:
         await self._batcher.close()
 
     async def _admitted(self, request: CutoutRequest, options: Options) -> CutoutReply:
-        pixels = await self._inspect(request.image)
-        with self.admission.permit(pixels=pixels, size=len(request.image)):
+        with self.admission.permit(len(request.image)) as weight:
+            pixels = await self._inspect(request)
+            weight.add(pixels=pixels)
             if not self.readiness.qualities.get(options.quality, False):
                 raise CutoutError(ErrorCode.MODEL_UNAVAILABLE, retry_after_s=2.0)
             row = Row(request.image, options.to_json(), pixels, request.deadline)
@@ -104,13 +107,17 @@ class CutoutService:
         self.metrics.bytes.labels("in").inc(len(request.image))
         self.metrics.bytes.labels("out").inc(len(result.result))
         self.metrics.pixels.inc(pixels)
-        for warning in meta.warnings:
+        for warning in _KNOWN_WARNINGS.intersection(meta.warnings):
             self.metrics.warnings.labels(warning).inc()
         return CutoutReply(result.result, options, meta, request.request_id)
 
-    async def _inspect(self, image: bytes) -> int:
+    async def _inspect(self, request: CutoutRequest) -> int:
         """The image's pixels, from its header; off the event loop, as a hostile TIFF may take its time."""
-        header = await asyncio.to_thread(read_header, image, self.limits)
+        try:
+            async with asyncio.timeout(max(0.0, request.deadline - time.monotonic())):
+                header = await asyncio.to_thread(read_header, request.image, self.limits)
+        except TimeoutError:
+            raise CutoutError(ErrorCode.DEADLINE_EXCEEDED) from None
         return header.width * header.height
 
 

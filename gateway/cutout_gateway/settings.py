@@ -77,6 +77,8 @@ class Settings(BaseSettings):
     """Longest deadline that a request may name, seconds."""
     upload_timeout_s: float = Field(30.0, gt=0, le=3600)
     """Longest time an HTTP body may take to arrive, seconds."""
+    send_timeout_s: float = Field(60.0, gt=0, le=3600)
+    """Longest time a caller may take to read its answer over HTTP, seconds."""
     shutdown_grace_s: float = Field(20.0, ge=0, le=600)
     """How long requests in flight may take to finish after SIGTERM, seconds."""
 

@@ -6,6 +6,8 @@ deadline and the cancellation of the call, and one copy less of the image bytes 
 
 from __future__ import annotations
 
+import asyncio
+import base64
 import logging
 import struct
 import time
@@ -27,6 +29,7 @@ _CHANNEL_OPTIONS = [
     ("grpc.max_send_message_length", _UNLIMITED),
     ("grpc.max_receive_message_length", _UNLIMITED),
     ("grpc.enable_retries", 0),
+    ("grpc.enable_http_proxy", 0),  # gRPC would send even loopback through a proxy of the environment
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 100),
@@ -35,6 +38,16 @@ _CHANNEL_OPTIONS = [
 
 #: Longest wait for an answer to a readiness or metadata question, seconds.
 _PROBE_TIMEOUT_S = 2.0
+
+#: Batches in a row without an answer after which Triton is asked with an image of our own, and how long it may take.
+_SUSPECT_AFTER = 3
+_ANSWER_TIMEOUT_S = 20.0
+_NO_ANSWER = (ErrorCode.DEADLINE_EXCEEDED, ErrorCode.MODEL_UNAVAILABLE)
+
+#: A white PNG of one pixel.
+_TINY_PNG = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGP4//8/AAX+Av4N70a4AAAAAElFTkSuQmCC"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +68,7 @@ class TritonClient:
 
     def __init__(self, url: str, profile: str) -> None:
         self._profile = profile
+        self._unanswered = 0
         self._channel = grpc.aio.insecure_channel(url, options=_CHANNEL_OPTIONS)
         self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
 
@@ -84,7 +98,13 @@ class TritonClient:
         try:
             response = await self._stub.ModelInfer(request, timeout=remaining)
         except grpc.aio.AioRpcError as error:
-            raise _translate(error) from None
+            translated = _translate(error)
+            self._unanswered = self._unanswered + 1 if translated.code in _NO_ANSWER else 0
+            raise translated from None
+        except asyncio.CancelledError:
+            self._unanswered += 1
+            raise
+        self._unanswered = 0
         outputs = {
             tensor.name: list(_unpack(raw))
             for tensor, raw in zip(response.outputs, response.raw_output_contents, strict=True)
@@ -95,6 +115,20 @@ class TritonClient:
         except (KeyError, ValueError) as error:
             log.error("ensemble %s answered with unusable outputs %s: %s", ensemble, list(outputs), error)
             raise CutoutError(ErrorCode.INTERNAL) from error
+
+    @property
+    def suspect(self) -> bool:
+        """Whether several batches in a row got no answer at all: a step of Triton may hang."""
+        return self._unanswered >= _SUSPECT_AFTER
+
+    async def answers(self, ensemble: str) -> bool:
+        """Sends a tiny image of our own and tells whether the models say anything to it."""
+        row = Row(_TINY_PNG, b"", 1, time.monotonic() + _ANSWER_TIMEOUT_S)
+        try:
+            await self.infer(ensemble, [row], row.deadline)
+        except CutoutError as error:
+            return error.code not in _NO_ANSWER
+        return True
 
     async def readiness(self) -> Readiness:
         """Asks which ensembles are ready and whether the engines run on the profile's backend."""

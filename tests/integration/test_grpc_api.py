@@ -79,6 +79,31 @@ def test_errors(
     assert_error(failure(channel, message), code, field)
 
 
+def test_an_option_name_that_metadata_cannot_hold(channel: grpc.Channel, small_jpeg: bytes) -> None:
+    error = failure(channel, pb.RemoveBackgroundRequest(image=small_jpeg, options={"a\nb\0é": "x"}))
+    assert_error(error, ErrorCode.UNKNOWN_OPTION, "a?b??")
+
+
+def test_a_message_that_is_none(channel: grpc.Channel) -> None:
+    with pytest.raises(grpc.RpcError) as caught:
+        channel.unary_unary("/cutout.v1.BackgroundRemoval/RemoveBackground")(b"\xff\xff\xff", timeout=5)
+    assert_error(caught.value, ErrorCode.MALFORMED_REQUEST)
+
+
+def test_calls_without_a_message_do_not_take_the_place_of_others(channel: grpc.Channel, small_jpeg: bytes) -> None:
+    """Their wait is bounded by the upload timeout, and they hold no permit."""
+
+    def silent() -> Iterator[bytes]:
+        time.sleep(5)
+        yield b""
+
+    method = channel.stream_unary("/cutout.v1.BackgroundRemoval/RemoveBackground")
+    waiting = [method.future(silent(), timeout=4) for _ in range(8)]
+    assert call(channel, pb.RemoveBackgroundRequest(image=small_jpeg)).result == RESULT
+    codes = {dict(future.exception().trailing_metadata()).get("cutout-error-code") for future in waiting}
+    assert codes == {ErrorCode.REQUEST_TIMEOUT.value}
+
+
 def test_failures_of_triton(channel: grpc.Channel, triton: FakeTriton, small_jpeg: bytes) -> None:
     triton.fail_with = grpc.StatusCode.UNAVAILABLE
     error = failure(channel, pb.RemoveBackgroundRequest(image=small_jpeg))

@@ -151,9 +151,43 @@ def test_too_many_pixels_is_refused_from_the_header(gateway: GatewayProcess, tri
     assert triton.batches == []
 
 
+def test_what_is_no_http_gets_the_same_shape(gateway: GatewayProcess) -> None:
+    with socket.create_connection(("127.0.0.1", gateway.http_port), timeout=5) as connection:
+        connection.sendall(b"NONSENSE\r\n\r\n")
+        head, body = connection.makefile("rb").read().split(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert json.loads(body)["error"]["code"] == "malformed_request"
+
+
+def test_a_client_that_offers_http_2_keeps_its_body(gateway: GatewayProcess, small_jpeg: bytes) -> None:
+    upgrade = {"Connection": "Upgrade, HTTP2-Settings", "Upgrade": "h2c", "HTTP2-Settings": "AAMAAABkAAQAoAAAAAIAAAAA"}
+    assert post(gateway, small_jpeg, headers=upgrade).status_code == 200
+
+
+def test_headers_are_bounded(gateway: GatewayProcess, small_jpeg: bytes) -> None:
+    response = post(gateway, small_jpeg, headers={"X-Long": "x" * 200_000})
+    assert response.status_code == 400
+
+
+def test_a_jpeg_of_markers_is_refused_quickly(gateway: GatewayProcess) -> None:
+    started = time.monotonic()
+    assert_error(post(gateway, b"\xff\xd8" + b"\xff\xe5\x00\x02" * 40_000), ErrorCode.CORRUPT_IMAGE)
+    assert time.monotonic() - started < 1.0
+
+
+def test_a_form_with_an_odd_charset(gateway: GatewayProcess) -> None:
+    body = b'--b\r\nContent-Disposition: form-data; name="output"\r\n\r\npng\r\n--b--\r\n'
+    headers = {"Content-Type": "multipart/form-data; boundary=b; charset=undefined"}
+    assert_error(post(gateway, body, headers=headers), ErrorCode.MALFORMED_REQUEST)
+
+
 def test_unknown_path_and_method(gateway: GatewayProcess) -> None:
     assert_error(httpx.get(f"{gateway.http}/nothing"), ErrorCode.NOT_FOUND)
-    assert_error(httpx.get(f"{gateway.http}/v1/cutouts"), ErrorCode.METHOD_NOT_ALLOWED)
+    wrong = httpx.get(f"{gateway.http}/v1/cutouts")
+    assert_error(wrong, ErrorCode.METHOD_NOT_ALLOWED)
+    assert wrong.headers["allow"] == "POST"
+    assert_error(httpx.post(f"{gateway.http}/v1/cutouts/"), ErrorCode.NOT_FOUND)
+    assert httpx.head(f"{gateway.http}/readyz").status_code == 200
 
 
 def test_deadline_is_kept_whatever_the_engine_does(

@@ -127,3 +127,17 @@ def test_a_killed_stub_does_not_stay_dead(gateway: GatewayProcess) -> None:
 
     assert wait_for(works, 25), "the service did not heal"
     assert gateway.stop() == 0
+
+
+def test_a_step_that_hangs_is_noticed_and_replaced(gateway: GatewayProcess) -> None:
+    """Triton itself says that it is ready; only requests show that nobody answers them."""
+    image = photo("coffee").read_bytes()
+    (victim,) = (p for p in descendants(gateway) if "stub" in p.name() and "segmentation" in " ".join(p.cmdline()))
+    victim.suspend()
+    headers = {"X-Cutout-Timeout-Ms": "400"}
+    for _ in range(4):
+        answer = httpx.post(f"{gateway.http}/v1/cutouts", content=image, headers=headers, timeout=20)
+        assert answer.status_code in {503, 504}
+    assert wait_for(lambda: not is_ready(gateway), 30), "readiness stayed true"
+    assert wait_for(lambda: is_ready(gateway), 20), "the service did not heal"
+    assert httpx.post(f"{gateway.http}/v1/cutouts", content=image, timeout=20).status_code == 200

@@ -15,6 +15,9 @@ _NO_LENGTH = {0x01, *range(0xD0, 0xD9)}
 _SOS, _EOI = 0xDA, 0xD9
 #: Encoders write about ten scans for a progressive file.
 MAX_SCANS = 100
+#: Markers before the first scan; a photo has some dozens, and each costs a step here.
+MAX_MARKERS = 10_000
+_MARKER = re.compile(rb"\xff[^\xff]")
 #: A marker inside entropy-coded data: not a stuffed zero, not a restart, not a fill byte.
 _MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
 
@@ -58,12 +61,11 @@ def read_jpeg(data: bytes) -> JpegFile:
     exif: bytes | None = None
     icc: dict[int, bytes] = {}
     at = 2
-    while True:
-        at = data.find(b"\xff", at)
-        while at >= 0 and data[at + 1 : at + 2] == b"\xff":
-            at += 1
-        if at < 0 or at + 2 > len(data):
+    for _ in range(MAX_MARKERS):
+        found = _MARKER.search(data, at)
+        if found is None:
             raise CutoutError(ErrorCode.TRUNCATED_IMAGE)
+        at = found.end() - 2
         marker = data[at + 1]
         at += 2
         if marker in _NO_LENGTH or marker == 0:
@@ -85,6 +87,8 @@ def read_jpeg(data: bytes) -> JpegFile:
         elif marker == 0xE2 and segment.startswith(b"ICC_PROFILE\0") and len(segment) > 14:
             icc[segment[12]] = segment[14:]
         at += length
+    else:
+        raise CutoutError(ErrorCode.CORRUPT_IMAGE, f"The JPEG file has more than {MAX_MARKERS} markers.")
     if frame is None:
         raise CutoutError(ErrorCode.CORRUPT_IMAGE, "The JPEG file has no frame header.")
     profile = b"".join(icc[number] for number in sorted(icc)) or None

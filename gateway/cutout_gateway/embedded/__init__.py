@@ -102,8 +102,13 @@ class EmbeddedTriton:
         runtime = TritonRuntime.find()
         source = self._settings.source or default_source()
         runs = cache_root() / "runs"
-        await asyncio.to_thread(sweep, runs)
-        run = self._run = RunDirectory(runs)
+        try:
+            await asyncio.to_thread(sweep, runs)
+            run = self._run = RunDirectory(runs)
+        except OSError as error:
+            raise RepositoryError(
+                f"The cache {cache_root()} cannot be written ({error.strerror}): set CUTOUT_CACHE to a folder that can."
+            ) from error
         try:
             await asyncio.to_thread(self._prepare, runtime, source, run.path)
         except BaseException:

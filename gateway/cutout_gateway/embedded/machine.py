@@ -37,7 +37,12 @@ def native_precisions() -> frozenset[str]:
     without it, several times slower than fp32, and still reports it as the precision served: hence this question.
     Raises RuntimeError where OpenVINO is missing.
     """
-    answer = subprocess.run([sys.executable, "-c", _PROBE], capture_output=True, text=True, check=False)
-    if answer.returncode != 0:
+    # In a session of its own, so that Ctrl-C in a terminal reaches the gateway alone, which then stops in order.
+    answer = subprocess.run(
+        [sys.executable, "-c", _PROBE], capture_output=True, text=True, check=False, start_new_session=True
+    )
+    if answer.returncode < 0:
+        raise RuntimeError(f"Asking OpenVINO about this CPU was ended by signal {-answer.returncode}.")
+    if answer.returncode > 0:
         raise RuntimeError("OpenVINO cannot be asked about this CPU: install the package `openvino`.")
     return frozenset(_CAPABILITIES[name] for name in answer.stdout.split() if name in _CAPABILITIES)

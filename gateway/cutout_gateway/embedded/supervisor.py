@@ -169,7 +169,7 @@ class TritonSupervisor:
         assert process.stdin is not None
         assert process.stdout is not None
         loop = asyncio.get_running_loop()
-        output, handle = process.stdout.fileno(), os.pidfd_open(process.pid)
+        output, handle = process.stdout.fileno(), await self._handle(process)
         os.set_blocking(output, False)
         ended = asyncio.Event()
 
@@ -194,6 +194,15 @@ class TritonSupervisor:
         await asyncio.to_thread(remove_remains, self._run.name)
         self._guardian = None
         return status
+
+    async def _handle(self, process: subprocess.Popen[bytes]) -> int:
+        """A pidfd of the guardian; waits while this process has no file descriptor left."""
+        while True:
+            try:
+                return os.pidfd_open(process.pid)
+            except OSError as error:
+                log.error("the guardian cannot be watched yet: %s", error.strerror)
+                await asyncio.sleep(self._backoff.first_s)
 
     def _stub_died(self, process: subprocess.Popen[bytes], model: str) -> None:
         if process.poll() is None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 
 import pytest
 
@@ -15,8 +16,15 @@ def make() -> Admission:
     return Admission(Budget(requests=3, pixels=100, bytes=1000, uploads=2))
 
 
+@contextmanager
+def holding(admission: Admission, *, pixels: int = 1, size: int = 1) -> Iterator[None]:
+    with admission.permit(size) as weight:
+        weight.add(pixels=pixels)
+        yield
+
+
 def refused(admission: Admission, *, pixels: int = 1, size: int = 1) -> CutoutError:
-    with pytest.raises(CutoutError) as caught, admission.permit(pixels=pixels, size=size):
+    with pytest.raises(CutoutError) as caught, holding(admission, pixels=pixels, size=size):
         pass
     return caught.value
 
@@ -26,19 +34,19 @@ async def test_each_bound_refuses_at_once() -> None:
         admission = make()
         with ExitStack() as stack:
             for _ in range(2 if max(weights.values()) > 1 else 3):
-                stack.enter_context(admission.permit(**weights))
+                stack.enter_context(holding(admission, **weights))
             error = refused(admission, **weights)
             assert error.code is ErrorCode.OVERLOADED
             assert error.retry_after_s is not None
             assert 1 <= error.retry_after_s <= 30
-        with admission.permit(**weights):
+        with holding(admission, **weights):
             assert admission.requests == 1
 
 
 async def test_a_permit_is_given_back_after_an_error() -> None:
     admission = make()
     for _ in range(10):
-        with pytest.raises(RuntimeError), admission.permit(pixels=100, size=1000):
+        with pytest.raises(RuntimeError), holding(admission, pixels=100, size=1000):
             raise RuntimeError
     assert admission.requests == 0
 
@@ -50,16 +58,30 @@ async def test_uploads_are_bounded_and_refused_while_full() -> None:
     assert caught.value.code is ErrorCode.OVERLOADED
     with ExitStack() as stack:
         for _ in range(3):
-            stack.enter_context(admission.permit(pixels=1, size=1))
+            stack.enter_context(holding(admission))
         with pytest.raises(CutoutError), admission.upload():
             pass
     with admission.upload():
         assert admission.uploads == 1
 
 
+async def test_what_arrives_is_counted_while_it_arrives() -> None:
+    admission = make()
+    with admission.upload() as first, admission.upload() as second:
+        first.add(size=600)
+        second.add(size=400)
+        with pytest.raises(CutoutError) as caught:
+            second.add(size=1)
+        assert caught.value.code is ErrorCode.OVERLOADED
+        assert refused(admission, size=1).code is ErrorCode.OVERLOADED
+    assert admission.bytes == 0
+    with holding(admission, size=1000):
+        assert admission.bytes == 1000
+
+
 async def test_after_close_everything_is_refused_and_idle_is_told() -> None:
     admission = make()
-    with admission.permit(pixels=1, size=1):
+    with holding(admission):
         admission.close()
         assert refused(admission).code is ErrorCode.SHUTTING_DOWN
         waiting = asyncio.create_task(admission.wait_idle())

@@ -177,6 +177,17 @@ async def test_an_expired_row_is_dropped_even_when_its_timer_has_not_run() -> No
     assert sum(observer.dropped.values()) == 1
 
 
+async def test_many_rows_that_expire_together_are_dropped_once_each() -> None:
+    engine, observer = Engine(), Observer()
+    engine.gate.clear()
+    batcher = make(engine, observer)
+    tasks = [asyncio.create_task(batcher.submit("fast", row(str(i), seconds=0.03))) for i in range(200)]
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert all(isinstance(r, CutoutError) and r.code is ErrorCode.DEADLINE_EXCEEDED for r in results)
+    assert sum(observer.dropped.values()) == 200
+    assert batcher.waiting == 0
+
+
 async def test_a_failed_batch_fails_its_rows_and_frees_its_slot() -> None:
     engine = Engine()
     batcher = make(engine)
