@@ -13,13 +13,17 @@ from cutout_core.imaging.webp_file import read_webp
 _STRIPS = ((273, 279), (324, 325))
 #: Bytes of a value by its type.
 _TIFF_TYPE_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}
+#: Formats whose files say where they end; Pillow calls them truncated for damage in the middle, too.
+_MARKED_ENDS = ("png", "webp", "gif")
 
 
 def unreadable(format_name: str, data: bytes, error: Exception) -> CutoutError:
     """The error for a file whose decoder raised `error`: TRUNCATED_IMAGE or CORRUPT_IMAGE."""
     if isinstance(error, CutoutError):
         return error
-    early = "truncated" in str(error).lower() or isinstance(error, EOFError) or _ends_early(format_name, data)
+    early = _ends_early(format_name, data)
+    if format_name not in _MARKED_ENDS:  # for the others the decoder's word counts too
+        early = early or "truncated" in str(error).lower() or isinstance(error, EOFError)
     return CutoutError(ErrorCode.TRUNCATED_IMAGE if early else ErrorCode.CORRUPT_IMAGE)
 
 
