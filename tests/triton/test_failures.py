@@ -25,12 +25,6 @@ def gateway(tmp_path: Path) -> Iterator[GatewayProcess]:
         yield gateway
 
 
-@pytest.fixture
-def before() -> set[str]:
-    """The shared-memory regions that there were before the gateway."""
-    return shared_memory()
-
-
 def descendants(gateway: GatewayProcess) -> list[psutil.Process]:
     return psutil.Process(gateway.process.pid).children(recursive=True)
 
@@ -40,8 +34,9 @@ def tritonserver(gateway: GatewayProcess) -> psutil.Process:
     return server
 
 
-def shared_memory() -> set[str]:
-    return {entry.name for entry in Path("/dev/shm").iterdir()}
+def shared_memory(gateway: GatewayProcess) -> list[str]:
+    """The gateway's regions; its process id is in their names."""
+    return [entry.name for entry in Path("/dev/shm").iterdir() if f"-{gateway.process.pid}-" in entry.name]
 
 
 def wait_for(condition: Callable[[], bool], seconds: float) -> bool:
@@ -61,7 +56,7 @@ def gone(processes: list[psutil.Process]) -> bool:
     return not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in processes)
 
 
-def test_triton_killed_under_load(before: set[str], gateway: GatewayProcess) -> None:
+def test_triton_killed_under_load(gateway: GatewayProcess) -> None:
     image = photo("coffee").read_bytes()
     stop = threading.Event()
     statuses: list[int] = []
@@ -89,10 +84,10 @@ def test_triton_killed_under_load(before: set[str], gateway: GatewayProcess) -> 
     assert gone(family), "processes of the killed Triton are left"
     assert "cutout_child_restarts_total 1.0" in httpx.get(f"{gateway.http}/metrics").text
     assert gateway.stop() == 0
-    assert shared_memory() <= before, "shared memory is left"
+    assert shared_memory(gateway) == [], "shared memory is left"
 
 
-def test_sigterm_lets_requests_finish_and_leaves_nothing(before: set[str], gateway: GatewayProcess) -> None:
+def test_sigterm_lets_requests_finish_and_leaves_nothing(gateway: GatewayProcess) -> None:
     family = descendants(gateway)
     image = photo("astronaut").read_bytes()
     with ThreadPoolExecutor(3) as pool:
@@ -103,16 +98,17 @@ def test_sigterm_lets_requests_finish_and_leaves_nothing(before: set[str], gatew
         assert gateway.stop() == 0
         assert [future.result().status_code for future in futures] == [200] * 3
     assert wait_for(lambda: gone(family), 5), [p for p in family if p.is_running()]
-    assert shared_memory() <= before
+    assert shared_memory(gateway) == []
 
 
-def test_sigkill_of_the_gateway_leaves_nothing(before: set[str], gateway: GatewayProcess) -> None:
+def test_sigkill_of_the_gateway_leaves_nothing(gateway: GatewayProcess) -> None:
     family = descendants(gateway)
     assert len(family) >= 4
+    assert shared_memory(gateway)
     gateway.process.kill()
     gateway.process.wait()
     assert wait_for(lambda: gone(family), 15), [p for p in family if p.is_running()]
-    assert wait_for(lambda: shared_memory() <= before, 5)
+    assert wait_for(lambda: not shared_memory(gateway), 5)
 
 
 def test_a_killed_stub_does_not_stay_dead(gateway: GatewayProcess) -> None:
