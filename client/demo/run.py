@@ -14,11 +14,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from contact_sheet import SheetRow, write_contact_sheet
 from PIL import Image, ImageOps
+from pillow_heif import register_heif_opener
 
 from cutout_client import Client, CutoutClientError, CutoutResult
 from cutout_loadtest import run_closed_loop
@@ -27,6 +30,15 @@ _SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", 
 _STAGES = ("queue", "preprocess", "engines", "postprocess", "total")
 _START_TIMEOUT_S = 120.0
 _LOAD_REQUESTS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A photo that was cut out, and the file with the result."""
+
+    file: Path
+    written: Path
+    result: CutoutResult
 
 
 @contextlib.contextmanager
@@ -69,14 +81,21 @@ def find_photos(paths: Sequence[Path]) -> list[Path]:
     return photos
 
 
-def cut_out(photos: Sequence[Path], urls: dict[str, str], out: Path) -> tuple[list[SheetRow], int]:
-    """Sends every photo over both protocols, writes the cut-outs; returns the sheet's rows and the failures."""
-    rows: list[SheetRow] = []
+def output_paths(photos: Sequence[Path], out: Path) -> list[Path]:
+    """A file for each photo's cut-out: `photo.png`, or `photo.jpg.png` where two photos share a stem."""
+    stems = Counter(photo.stem for photo in photos)
+    stems["contact_sheet"] += 1
+    return [out / (f"{photo.name}.png" if stems[photo.stem] > 1 else f"{photo.stem}.png") for photo in photos]
+
+
+def cut_out(photos: Sequence[Path], urls: dict[str, str], out: Path) -> tuple[list[Done], int]:
+    """Sends every photo over both protocols, writes the cut-outs; returns those done and the number of failures."""
+    rows: list[Done] = []
     failures = 0
     with contextlib.ExitStack() as stack:
         clients = {name: stack.enter_context(Client(url, timeout=60)) for name, url in urls.items()}
         print(f"\n{'photo':<22}{'over':<6}{'size':>12}" + "".join(f"{stage:>13}" for stage in _STAGES) + "   (ms)")
-        for photo in photos:
+        for photo, path in zip(photos, output_paths(photos, out), strict=True):
             data = photo.read_bytes()
             results: dict[str, CutoutResult] = {}
             for name, client in clients.items():
@@ -88,10 +107,9 @@ def cut_out(photos: Sequence[Path], urls: dict[str, str], out: Path) -> tuple[li
                     continue
                 print_result(photo.name, name, results[name])
             if results:
-                path = out / f"{photo.stem}.png"
                 result = next(iter(results.values()))
                 result.save(path)
-                rows.append(sheet_row(photo, result))
+                rows.append(Done(photo, path, result))
     return rows, failures
 
 
@@ -103,13 +121,13 @@ def print_result(photo: str, protocol: str, result: CutoutResult) -> None:
 
 
 def sheet_row(photo: Path, result: CutoutResult) -> SheetRow:
-    """The photo as a viewer shows it beside its cut-out."""
-    cutout = Image.open(io.BytesIO(result.data))
-    try:
-        original = ImageOps.exif_transpose(Image.open(photo)).convert("RGB")
-    except OSError:  # a format that only the server reads
-        original = cutout.convert("RGB")
-    return SheetRow(photo.name, original, cutout)
+    """The photo as a viewer shows it, transparent parts on white, beside its cut-out."""
+    original = ImageOps.exif_transpose(Image.open(photo))
+    if original.mode.startswith("I"):  # 16 bits a pixel, which Pillow would clip
+        original = original.convert("I").point(lambda value: value / 257).convert("L")
+    shown = Image.new("RGBA", original.size, "white")
+    shown.alpha_composite(original.convert("RGBA"))
+    return SheetRow(photo.name, shown, Image.open(io.BytesIO(result.data)))
 
 
 def main() -> int:
@@ -118,7 +136,8 @@ def main() -> int:
     parser.add_argument("photos", nargs="+", type=Path)
     parser.add_argument("--out", type=Path, default=Path("out"))
     options = parser.parse_args()
-    photos = find_photos(options.photos)
+    register_heif_opener()
+    photos = find_photos([path.expanduser() for path in options.photos])
     options.out.mkdir(parents=True, exist_ok=True)
     print("starting Triton and the gateway ...")
     started = time.monotonic()
@@ -127,14 +146,13 @@ def main() -> int:
         rows, failures = cut_out(photos, {"http": http_url, "grpc": grpc_url}, options.out)
         if rows:
             sheet = options.out / "contact_sheet.png"
-            write_contact_sheet(rows, sheet)
-            images = [photo.read_bytes() for photo in photos]
-            try:
-                report = run_closed_loop(http_url, images, requests=max(_LOAD_REQUESTS, len(images)), concurrency=4)
-                print(f"\nrate over HTTP, 4 callers: {report}")
-            except ValueError as error:
-                print(f"no rate: {error}")
-            print(f"\ncut-outs:      {options.out.resolve()}/*.png\ncontact sheet: {sheet.resolve()}")
+            write_contact_sheet([sheet_row(row.file, row.result) for row in rows], sheet)
+            images = [row.file.read_bytes() for row in rows]
+            report = run_closed_loop(http_url, images, requests=max(_LOAD_REQUESTS, len(images)), concurrency=4)
+            print(f"\nrate over HTTP, 4 callers: {report}\n")
+            for row in rows:
+                print(f"cut-out:       {row.written.resolve()}")
+            print(f"contact sheet: {sheet.resolve()}")
     return 1 if failures else 0
 
 

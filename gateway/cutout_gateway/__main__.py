@@ -21,7 +21,7 @@ def main(arguments: list[str] | None = None) -> int:
         settings = CliApp.run(Settings, cli_args=sys.argv[1:] if arguments is None else arguments)
     except ValidationError as error:
         for problem in error.errors():
-            place = ".".join(str(part) for part in problem["loc"])
+            place = ".".join(f"CUTOUT_{str(part).upper()}" for part in problem["loc"])
             message = problem["msg"].removeprefix("Value error, ")
             print(f"cutout_gateway: {place + ': ' if place else ''}{message}", file=sys.stderr)
         return 2

@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
-from cutout_core.contract import CutoutError, ErrorCode
+from cutout_core.contract import ERROR_TABLE, CutoutError, ErrorCode
 from cutout_gateway.http_body import read_upload
 from cutout_gateway.http_docs import add_docs, cutout_operation
 from cutout_gateway.http_errors import error_response
@@ -219,7 +219,9 @@ def _add_error_handlers(app: FastAPI, service: CutoutService) -> None:
     @app.exception_handler(HTTPException)
     async def http_error(request: Request, error: HTTPException) -> Response:
         codes = {404: ErrorCode.NOT_FOUND, 405: ErrorCode.METHOD_NOT_ALLOWED}
-        return answer(request, CutoutError(codes.get(error.status_code, ErrorCode.MALFORMED_REQUEST)), error.headers)
+        code = codes.get(error.status_code, ErrorCode.MALFORMED_REQUEST)
+        hint = " See /docs." if code in codes.values() else ""
+        return answer(request, CutoutError(code, ERROR_TABLE[code].meaning + hint), error.headers)
 
     @app.exception_handler(ClientDisconnect)
     async def gone(request: Request, error: ClientDisconnect) -> Response:

@@ -102,6 +102,12 @@ async def _read_form(
                 ErrorCode.MISSING_IMAGE, f"The file is in field {name[:40]!r}, not in 'image'.", field="image"
             )
         image = await value.read()
+    if image is None and "image" in options:
+        raise CutoutError(
+            ErrorCode.MISSING_IMAGE,
+            "The field 'image' is text, not a file; with curl: -F image=@photo.jpg",
+            field="image",
+        )
     if image is None:
         raise CutoutError(ErrorCode.MISSING_IMAGE, "The form has no file field 'image'.", field="image")
     if len(image) > max_bytes:

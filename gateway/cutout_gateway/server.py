@@ -57,12 +57,15 @@ class Server:
         self.http_port = 0
         self.grpc_port = 0
         self._stop = asyncio.Event()
+        self._drain: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
         self._embedded: EmbeddedTriton | None = None
         self._triton_version = ""
 
     def stop(self) -> None:
-        """Begins to drain; a second call while draining changes nothing."""
+        """Begins to drain; a second call does not wait for the requests in flight any longer."""
+        if self._drain is not None:
+            self._drain.cancel()
         self._stop.set()
 
     async def run(self) -> None:
@@ -77,6 +80,7 @@ class Server:
             self.http_port = listener.getsockname()[1]
             async with self._triton() as triton:
                 await self._serve(triton, listener)
+        log.info("stopped")
 
     async def _serve(self, triton: TritonClient, listener: socket.socket) -> None:
         settings = self.settings
@@ -112,13 +116,9 @@ class Server:
         http_task = asyncio.create_task(http.serve(sockets=[listener]))
         watch_task = asyncio.create_task(self._watch(triton, service, grpc_api))
         stop_task = asyncio.create_task(self._stop.wait())
-        log.info(
-            "listening: http %s:%d, grpc %s:%d",
-            settings.http_host,
-            self.http_port,
-            settings.grpc_host,
-            self.grpc_port,
-        )
+        address = f"http://{settings.http_host}:{self.http_port}"
+        log.info("HTTP on %s (described at %s/docs)", address, address)
+        log.info("gRPC on %s:%d", settings.grpc_host, self.grpc_port)
         try:
             done, _ = await asyncio.wait((http_task, watch_task, stop_task), return_when=asyncio.FIRST_COMPLETED)
             for task in done - {stop_task}:
@@ -130,12 +130,13 @@ class Server:
             await asyncio.gather(watch_task, return_exceptions=True)
             service.set_readiness(Readiness(reason="The server is stopping."))
             await grpc_api.set_serving(False)
-            await service.drain(settings.shutdown_grace_s)
+            self._drain = asyncio.create_task(service.drain(settings.shutdown_grace_s))
+            await asyncio.gather(self._drain, return_exceptions=True)
             http.should_exit = True
             await asyncio.gather(http_task, grpc_api.stop(_SEND_GRACE_S), stop_task, return_exceptions=True)
             if settings.ready_file is not None:
                 settings.ready_file.unlink(missing_ok=True)
-            log.info("stopped")
+            log.info("no request is left; stopping Triton" if self._embedded else "no request is left")
 
     @contextlib.asynccontextmanager
     async def _triton(self) -> AsyncIterator[TritonClient]:
@@ -160,6 +161,7 @@ class Server:
             on_exit=lambda status: self._changed.set(),
         )
         await self._embedded.start()
+        log.info("Triton itself: gRPC on %s, HTTP on %s", self._embedded.grpc_url, self._embedded.http_url)
         client = TritonClient(self._embedded.grpc_url, settings.profile)
         try:
             yield client

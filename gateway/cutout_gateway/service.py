@@ -42,7 +42,7 @@ class CutoutService:
     def set_readiness(self, readiness: Readiness) -> None:
         """Takes the newest probe of Triton."""
         if readiness != self.readiness:
-            log.info("readiness: %s %s", readiness.qualities or "nothing", readiness.reason)
+            log.info("%s", readiness)
         self.readiness = readiness
         for quality, ready in readiness.qualities.items():
             self.metrics.ready.labels(quality).set(ready)
@@ -80,7 +80,10 @@ class CutoutService:
         self.metrics.requests.labels(protocol, outcome, *labels).inc()
 
     async def drain(self, grace_s: float) -> None:
-        """Refuses new requests and waits, at most `grace_s` seconds, for those in flight."""
+        """Refuses new requests and waits, at most `grace_s` seconds, for those in flight.
+
+        Cancelling it ends the wait; what is in flight then gets SHUTTING_DOWN.
+        """
         self._draining = True
         self.admission.close()
         try:
@@ -88,7 +91,8 @@ class CutoutService:
                 await self.admission.wait_idle()
         except TimeoutError:
             log.warning("%d requests did not finish within %.0f s", self.admission.requests, grace_s)
-        await self._batcher.close()
+        finally:
+            await self._batcher.close()
 
     async def _admitted(self, request: CutoutRequest, options: Options) -> CutoutReply:
         with self.admission.permit(len(request.image)) as weight:

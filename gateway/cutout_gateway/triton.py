@@ -62,6 +62,11 @@ class Readiness:
         """True where at least one quality, and every configured engine's backend, is as it should be."""
         return any(self.qualities.values())
 
+    def __str__(self) -> str:
+        ready = [quality for quality, is_ready in self.qualities.items() if is_ready]
+        state = f"ready: {', '.join(ready)}" if ready else "not ready"
+        return f"{state} ({self.reason})" if self.reason else state
+
 
 class TritonClient:
     """One Triton server, reached over gRPC at `url` (host:port); `profile` is what its engines should run."""

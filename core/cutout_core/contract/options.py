@@ -22,13 +22,17 @@ ICC_MODES = ("keep", "srgb")
 CONTENT_TYPES = {"png": "image/png", "webp": "image/webp", "jpeg": "image/jpeg", "mask": "image/png"}
 FILE_SUFFIXES = {"png": ".png", "webp": ".webp", "jpeg": ".jpg", "mask": ".png"}
 
+#: Other spellings of values.
+_ALIASES = {"jpg": "jpeg"}
+
 #: Longest OPTIONS text that is parsed, bytes.
 MAX_OPTIONS_BYTES = 4096
 
 #: Option name to one line of help, shown by the command line, /docs and the README's table.
 OPTION_HELP = {
     "quality": "`fast` (the only one so far): segmentation, then the edge is brought to full size.",
-    "output": "`png` (default, RGBA), `webp` (RGBA, lossless), `jpeg` (on a background) or `mask` (8-bit grey PNG).",
+    "output": "`png` (default, RGBA), `webp` (RGBA, lossless), `jpeg` or `jpg` (on a background) or `mask` (8-bit grey "
+    "PNG).",
     "background": "`transparent` (default), `#rgb`, `#rgba`, `#rrggbb`, `#rrggbbaa` (`#` optional) or a CSS colour "
     "name. JPEG has no transparency and takes `white` by default.",
     "size": "Largest size of the result in megapixels, e.g. `1.5`; the default keeps the photo's own size. "
@@ -136,7 +140,7 @@ def _as_text(name: str, value: Any) -> str:
 
 
 def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> str:
-    lowered = value.lower()
+    lowered = _ALIASES.get(value.lower(), value.lower())
     if lowered not in allowed:
         raise CutoutError(
             ErrorCode.INVALID_OPTION,

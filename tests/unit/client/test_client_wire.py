@@ -41,15 +41,16 @@ HEADERS = {
 
 
 class FailedCall:
-    def __init__(self, code: grpc.StatusCode, **metadata: str | bytes) -> None:
+    def __init__(self, code: grpc.StatusCode, text: str = "Because.", **metadata: str | bytes) -> None:
         self._code = code
+        self._text = text
         self._metadata = [(name.replace("_", "-"), value) for name, value in metadata.items()]
 
     def code(self) -> grpc.StatusCode:
         return self._code
 
     def details(self) -> str:
-        return "Because."
+        return self._text
 
     def trailing_metadata(self) -> list[tuple[str, str | bytes]]:
         return self._metadata
@@ -203,15 +204,18 @@ def test_an_unknown_code_over_grpc_may_be_retried_where_the_server_says_when() -
 
 
 @pytest.mark.parametrize(
-    ("status", "kind"),
+    ("status", "text", "kind"),
     [
-        (grpc.StatusCode.UNAVAILABLE, ConnectError),
-        (grpc.StatusCode.DEADLINE_EXCEEDED, TimeoutError_),
-        (grpc.StatusCode.RESOURCE_EXHAUSTED, TooLarge),
-        (grpc.StatusCode.UNIMPLEMENTED, ProtocolError),
+        (grpc.StatusCode.UNAVAILABLE, "", ConnectError),
+        (grpc.StatusCode.DEADLINE_EXCEEDED, "", TimeoutError_),
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, "Received message larger than max (9 vs. 5)", TooLarge),
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, "Concurrent RPC limit exceeded!", Overloaded),
+        (grpc.StatusCode.UNIMPLEMENTED, "", ProtocolError),
     ],
 )
-def test_a_failed_call_without_a_code_is_the_transports(status: grpc.StatusCode, kind: type[CutoutClientError]) -> None:
-    error = error_of(FailedCall(status), CUTOUT)
+def test_a_failed_call_without_a_code_is_the_transports(
+    status: grpc.StatusCode, text: str, kind: type[CutoutClientError]
+) -> None:
+    error = error_of(FailedCall(status, text), CUTOUT)
     assert type(error) is kind
     assert error.request_id == "id-1"

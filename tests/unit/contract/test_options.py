@@ -29,6 +29,10 @@ def test_json_round_trip(
     assert Options.from_json(options.to_json()) == options
 
 
+def test_jpg_is_jpeg() -> None:
+    assert Options.parse({"output": "JPG"}) == Options(output="jpeg")
+
+
 def test_defaults_are_empty_and_json_types_are_taken() -> None:
     assert Options().to_json() == b""
     assert Options.from_json(b"") == Options()

@@ -29,7 +29,7 @@ def test_the_environment_is_read_and_the_object_is_frozen(monkeypatch: pytest.Mo
         (["--triton-url", "http://x:1/"], "without a scheme"),
         (["--triton-metrics-url", "http://x/metrics"], "set triton_url too"),
         (["--http-port", "5000", "--grpc-port", "5000"], "give each its own"),
-        (["--http-port", "70000"], "http_port"),
+        (["--http-port", "70000"], "CUTOUT_HTTP_PORT"),
     ],
 )
 def test_contradictions_are_refused(flags: list[str], sentence: str, capsys: pytest.CaptureFixture[str]) -> None:
