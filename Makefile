@@ -13,7 +13,7 @@ GROUPS_ := serve build test
 .PHONY: help setup models demo serve test test-fast lint lock proto clean
 
 help:  ## List the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP)  ## Install everything into .venv (does nothing when up to date)
 
@@ -54,6 +54,7 @@ clean:  ## Remove .venv, out/ and tool caches (downloads and built engines stay 
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 lock:  ## Recompute requirements.lock from pyproject.toml (all groups, with hashes)
+	@command -v uv >/dev/null || { echo "make lock needs uv: pip install uv"; exit 1; }
 	uv pip compile $(GROUPS_:%=--group %) --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-annotate --custom-compile-command "make lock" --output-file requirements.lock
 
