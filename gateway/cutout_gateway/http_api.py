@@ -14,7 +14,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from cutout_core.contract import ERROR_TABLE, CutoutError, ErrorCode
 from cutout_gateway.http_body import read_upload
@@ -28,6 +28,9 @@ log = logging.getLogger("cutout.gateway.http")
 
 PROTOCOL = "http"
 _T = TypeVar("_T")
+
+#: Bytes of an answer that are handed to uvicorn at once.
+_PIECE = 256 * 1024
 
 #: Timings that go into Server-Timing, in the order of the path.
 _SERVER_TIMING = (
@@ -103,7 +106,10 @@ def create_app(
 
 
 class _Bounded(Response):
-    """A response that gives up on a caller who does not read it."""
+    """A response that gives up on a caller who does not read it.
+
+    The body is handed over in pieces: uvicorn waits for the caller between two messages, never within one.
+    """
 
     def __init__(self, response: Response, timeout_s: float) -> None:
         self._response = response
@@ -111,9 +117,15 @@ class _Bounded(Response):
         self.background = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_in_pieces(message: Message) -> None:
+            body = message.get("body", b"")
+            for start in range(_PIECE, len(body), _PIECE):
+                await send({**message, "body": body[start - _PIECE : start], "more_body": True})
+            await send({**message, "body": body[(len(body) - 1) // _PIECE * _PIECE :]} if body else message)
+
         try:
             async with asyncio.timeout(self._timeout_s):
-                await self._response(scope, receive, send)
+                await self._response(scope, receive, send_in_pieces)
         except TimeoutError:
             log.warning("a caller did not read its answer within %g s", self._timeout_s)
 

@@ -39,6 +39,7 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
 
     def __init__(self) -> None:
         self.delay_s = 0.0
+        self.result = RESULT
         self.backend = "python"
         self.models_ready = True
         self.fail_with: grpc.StatusCode | None = None
@@ -56,7 +57,7 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
 
     def reset(self) -> None:
         """Back to good behaviour."""
-        self.delay_s, self.backend, self.models_ready = 0.0, "python", True
+        self.delay_s, self.result, self.backend, self.models_ready = 0.0, RESULT, "python", True
         self.fail_with, self.row_error = None, None
         self.batches.clear()
         self.options.clear()
@@ -91,7 +92,7 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
             meta.error, meta.subject, meta.coverage = self.row_error, Box(1, 2, 3, 4), 0.25
             meta.timings_ms = {"preprocess": 1.0, "engines": 2.0, "postprocess": 3.0, "encode": 1.5}
             metas.append(meta.to_json())
-            results.append(b"" if self.row_error else RESULT)
+            results.append(b"" if self.row_error else self.result)
         for name, values in (("RESULT", results), ("META", metas)):
             response.outputs.add(name=name, datatype="BYTES", shape=[len(values), 1])
             response.raw_output_contents.append(pack(values))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import random
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -58,6 +59,14 @@ def test_multipart_form(gateway: GatewayProcess, triton: FakeTriton, small_jpeg:
 
 def test_curl_style_raw_body_is_taken_as_an_image(gateway: GatewayProcess, small_jpeg: bytes) -> None:
     assert post(gateway, small_jpeg, headers={"Content-Type": "application/x-www-form-urlencoded"}).status_code == 200
+
+
+@pytest.mark.parametrize("size", [1, 262_143, 262_144, 262_145, 1_000_003])
+def test_an_answer_of_any_size_arrives_whole(
+    gateway: GatewayProcess, triton: FakeTriton, small_jpeg: bytes, size: int
+) -> None:
+    triton.result = random.Random(size).randbytes(size)
+    assert post(gateway, small_jpeg).content == triton.result
 
 
 def test_json_answer(gateway: GatewayProcess, small_jpeg: bytes) -> None:

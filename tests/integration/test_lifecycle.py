@@ -1,16 +1,21 @@
-"""Starting and stopping: what cannot start says why and leaves; the environment's proxy is not ours."""
+"""Starting, stopping and bounds: what cannot start says why and leaves; who stalls costs a bounded amount."""
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import grpc
 import httpx
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from tests.integration.fake_triton import FakeTriton
-from tests.integration.gateway_process import start_gateway
+from tests.integration.gateway_process import GatewayProcess, start_gateway
 
 
 def run_gateway(*flags: str) -> subprocess.CompletedProcess[str]:
@@ -61,3 +66,62 @@ def test_a_proxy_of_the_environment_is_not_asked(
     with httpx.Client(trust_env=False) as client:
         assert client.post(f"{gateway.http}/v1/cutouts", content=small_jpeg).status_code == 200
     assert gateway.stop() == 0
+
+
+def connect(gateway: GatewayProcess) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", gateway.http_port), timeout=10)
+
+
+def test_a_silent_connection_is_closed(gateway: GatewayProcess) -> None:
+    with connect(gateway) as connection:
+        assert connection.recv(1) == b""
+
+
+def test_bodies_on_their_way_count_towards_the_bytes_in_flight(triton: FakeTriton, tmp_path: Path) -> None:
+    limits = ["--max-bytes", "100000", "--max-in-flight-bytes", "250000", "--upload-timeout-s", "8"]
+    gateway = start_gateway(tmp_path, "--triton-url", f"127.0.0.1:{triton.port}", *limits)
+    head = b"POST /v1/cutouts HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n"
+    with contextlib.ExitStack() as stack:
+        for _ in range(2):
+            connection = stack.enter_context(connect(gateway))
+            connection.sendall(head + bytes(99_000))
+        assert wait_for_metric(gateway, "cutout_uploads 2.0")
+        answer = httpx.post(f"{gateway.http}/v1/cutouts", content=b"\xff" * 90_000)
+        assert answer.status_code == 429
+        assert answer.json()["error"]["code"] == "overloaded"
+    assert wait_for_metric(gateway, "cutout_uploads 0.0")
+    assert gateway.stop() == 0
+
+
+def test_a_caller_that_does_not_read_its_answer_is_let_go(
+    triton: FakeTriton, small_jpeg: bytes, tmp_path: Path
+) -> None:
+    triton.result = bytes(40_000_000)
+    gateway = start_gateway(tmp_path, "--triton-url", f"127.0.0.1:{triton.port}", "--send-timeout-s", "0.5")
+    head = f"POST /v1/cutouts HTTP/1.1\r\nHost: x\r\nContent-Length: {len(small_jpeg)}\r\n\r\n".encode()
+    with connect(gateway) as connection:
+        connection.sendall(head + small_jpeg)
+        end = time.monotonic() + 10
+        while "did not read its answer" not in gateway.log and time.monotonic() < end:
+            time.sleep(0.05)
+        assert "did not read its answer" in gateway.log
+        assert gateway.stop() == 0
+
+
+def test_grpc_on_an_ipv6_address(triton: FakeTriton, tmp_path: Path) -> None:
+    if not socket.has_ipv6 or not Path("/proc/net/if_inet6").exists():
+        pytest.skip("no IPv6 here")
+    gateway = start_gateway(tmp_path, "--triton-url", f"127.0.0.1:{triton.port}", "--grpc-host", "::1")
+    with grpc.insecure_channel(f"[::1]:{gateway.grpc_port}") as channel:
+        answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=5)
+    assert answer.status == health_pb2.HealthCheckResponse.SERVING
+    assert gateway.stop() == 0
+
+
+def wait_for_metric(gateway: GatewayProcess, line: str) -> bool:
+    end = time.monotonic() + 5
+    while time.monotonic() < end:
+        if line in httpx.get(f"{gateway.http}/metrics").text:
+            return True
+        time.sleep(0.05)
+    return False
