@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import grpc
@@ -16,6 +17,22 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from tests.integration.fake_triton import FakeTriton
 from tests.integration.gateway_process import GatewayProcess, start_gateway
+
+Start = Callable[..., GatewayProcess]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Starts gateways; those that a failed test leaves are stopped."""
+    started: list[GatewayProcess] = []
+
+    def start_one(*flags: str) -> GatewayProcess:
+        started.append(start_gateway(tmp_path, *flags))
+        return started[-1]
+
+    yield start_one
+    for gateway in started:
+        gateway.stop()
 
 
 def run_gateway(*flags: str) -> subprocess.CompletedProcess[str]:
@@ -29,9 +46,9 @@ def test_a_failure_while_serving_ends_the_process(triton: FakeTriton) -> None:
     assert "/nonexistent/ready.tmp" in done.stderr
 
 
-def test_a_port_that_is_taken(triton: FakeTriton, tmp_path: Path) -> None:
+def test_a_port_that_is_taken(triton: FakeTriton, start: Start) -> None:
     url = f"127.0.0.1:{triton.port}"
-    gateway = start_gateway(tmp_path, "--triton-url", url)
+    gateway = start("--triton-url", url)
     try:
         for flag, port in (("--http-port", gateway.http_port), ("--grpc-port", gateway.grpc_port)):
             done = run_gateway("--triton-url", url, flag, str(port))
@@ -59,10 +76,10 @@ def test_a_cache_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_a_proxy_of_the_environment_is_not_asked(
-    triton: FakeTriton, small_jpeg: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    triton: FakeTriton, small_jpeg: bytes, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
-    gateway = start_gateway(tmp_path, "--triton-url", f"127.0.0.1:{triton.port}", ready_timeout_s=15)
+    gateway = start("--triton-url", f"127.0.0.1:{triton.port}")
     with httpx.Client(trust_env=False) as client:
         assert client.post(f"{gateway.http}/v1/cutouts", content=small_jpeg).status_code == 200
     assert gateway.stop() == 0
@@ -77,9 +94,9 @@ def test_a_silent_connection_is_closed(gateway: GatewayProcess) -> None:
         assert connection.recv(1) == b""
 
 
-def test_bodies_on_their_way_count_towards_the_bytes_in_flight(triton: FakeTriton, tmp_path: Path) -> None:
+def test_bodies_on_their_way_count_towards_the_bytes_in_flight(triton: FakeTriton, start: Start) -> None:
     limits = ["--max-bytes", "100000", "--max-in-flight-bytes", "250000", "--upload-timeout-s", "8"]
-    gateway = start_gateway(tmp_path, "--triton-url", f"127.0.0.1:{triton.port}", *limits)
+    gateway = start("--triton-url", f"127.0.0.1:{triton.port}", *limits)
     head = b"POST /v1/cutouts HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n"
     with contextlib.ExitStack() as stack:
         for _ in range(2):
@@ -93,11 +110,9 @@ def test_bodies_on_their_way_count_towards_the_bytes_in_flight(triton: FakeTrito
     assert gateway.stop() == 0
 
 
-def test_a_caller_that_does_not_read_its_answer_is_let_go(
-    triton: FakeTriton, small_jpeg: bytes, tmp_path: Path
-) -> None:
+def test_a_caller_that_does_not_read_its_answer_is_let_go(triton: FakeTriton, small_jpeg: bytes, start: Start) -> None:
     triton.result = bytes(40_000_000)
-    gateway = start_gateway(tmp_path, "--triton-url", f"127.0.0.1:{triton.port}", "--send-timeout-s", "0.5")
+    gateway = start("--triton-url", f"127.0.0.1:{triton.port}", "--send-timeout-s", "0.5")
     head = f"POST /v1/cutouts HTTP/1.1\r\nHost: x\r\nContent-Length: {len(small_jpeg)}\r\n\r\n".encode()
     with connect(gateway) as connection:
         connection.sendall(head + small_jpeg)
@@ -108,10 +123,10 @@ def test_a_caller_that_does_not_read_its_answer_is_let_go(
         assert gateway.stop() == 0
 
 
-def test_grpc_on_an_ipv6_address(triton: FakeTriton, tmp_path: Path) -> None:
+def test_grpc_on_an_ipv6_address(triton: FakeTriton, start: Start) -> None:
     if not socket.has_ipv6 or not Path("/proc/net/if_inet6").exists():
         pytest.skip("no IPv6 here")
-    gateway = start_gateway(tmp_path, "--triton-url", f"127.0.0.1:{triton.port}", "--grpc-host", "::1")
+    gateway = start("--triton-url", f"127.0.0.1:{triton.port}", "--grpc-host", "::1")
     with grpc.insecure_channel(f"[::1]:{gateway.grpc_port}") as channel:
         answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=5)
     assert answer.status == health_pb2.HealthCheckResponse.SERVING
