@@ -20,7 +20,7 @@ _SMOOTHING = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """Upper bounds of what may be in flight at once. `uploads` counts HTTP bodies on their way in."""
+    """Upper bounds of what may be in flight at once. `uploads` counts bodies and messages on their way in."""
 
     requests: int
     pixels: int

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import AsyncIterator
 
@@ -17,8 +16,6 @@ from cutout_core.contract import cutout_pb2 as pb
 from cutout_gateway.requests import CutoutReply, CutoutRequest, clean_request_id
 from cutout_gateway.service import CutoutService
 from cutout_gateway.settings import Settings
-
-log = logging.getLogger("cutout.gateway.grpc")
 
 SERVICE = "cutout.v1.BackgroundRemoval"
 PROTOCOL = "grpc"
@@ -97,8 +94,7 @@ class GrpcApi:
             reply = await self._service.cutout(request)
         except CutoutError as error:
             if not counted:
-                self._service.refused(PROTOCOL, error.row.metric_label)
-                log.info("request %s grpc %s (%s)", request_id, error.row.metric_label, error.message)
+                self._service.refused(PROTOCOL, request_id, error)
             await _abort(context, error, request_id)
             raise  # not reached: abort raises
         return _message(reply)

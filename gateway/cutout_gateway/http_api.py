@@ -220,8 +220,7 @@ def _add_error_handlers(app: FastAPI, service: CutoutService) -> None:
         if request_id is None:
             request_id = clean_request_id(request.headers.get("x-request-id"))
         if not getattr(request.state, "counted", False):
-            service.refused(PROTOCOL, error.row.metric_label)
-            log.info("request %s http %s (%s)", request_id, error.row.metric_label, error.message)
+            service.refused(PROTOCOL, request_id, error)
         return error_response(error, request_id, headers)
 
     @app.exception_handler(CutoutError)

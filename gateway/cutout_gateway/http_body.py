@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 
 from cutout_core.contract import CutoutError, ErrorCode
 from cutout_gateway.admission import Weight
@@ -44,7 +44,7 @@ async def read_upload(request: Request, max_bytes: int, timeout_s: float, weight
     limit = max_bytes + (_FORM_OVERHEAD if is_form else 0)
     declared = request.headers.get("content-length", "")
     if declared.isdigit() and int(declared) > limit:
-        raise too_many_bytes(max_bytes)
+        raise _too_many_bytes(max_bytes)
     body = _bounded(request, limit, max_bytes, weight)
     try:
         async with asyncio.timeout(timeout_s):
@@ -58,7 +58,7 @@ async def read_upload(request: Request, max_bytes: int, timeout_s: float, weight
     return Upload(image, _merge(request, options))
 
 
-def too_many_bytes(max_bytes: int) -> CutoutError:
+def _too_many_bytes(max_bytes: int) -> CutoutError:
     """The error of a file above the limit."""
     return CutoutError(ErrorCode.TOO_MANY_BYTES, f"The file is larger than the limit of {max_bytes} bytes.")
 
@@ -68,7 +68,7 @@ async def _bounded(request: Request, limit: int, max_bytes: int, weight: Weight)
     async for chunk in request.stream():
         received += len(chunk)
         if received > limit:
-            raise too_many_bytes(max_bytes)
+            raise _too_many_bytes(max_bytes)
         weight.add(size=len(chunk))
         yield chunk
 
@@ -111,7 +111,7 @@ async def _read_form(
     if image is None:
         raise CutoutError(ErrorCode.MISSING_IMAGE, "The form has no file field 'image'.", field="image")
     if len(image) > max_bytes:
-        raise too_many_bytes(max_bytes)
+        raise _too_many_bytes(max_bytes)
     return image, options
 
 
@@ -125,6 +125,3 @@ def _add(options: dict[str, str], name: str, value: str) -> None:
     if name in options:
         raise CutoutError(ErrorCode.INVALID_OPTION, f"Option {name[:40]!r} is given twice.", field=name[:40])
     options[name] = value
-
-
-__all__ = ["ClientDisconnect", "Upload", "read_upload", "too_many_bytes"]

@@ -15,15 +15,8 @@ from cutout_core.contract.tensors import ENSEMBLES
 #: `outcome` of a request that got its cut-out; every other outcome is a code of the error table.
 OK = "ok"
 
-#: Stages of `cutout_stage_seconds`; the right-hand side names the entry of META's timings.
-STAGES = {
-    "queue": "queue",
-    "preprocess": "preprocess",
-    "engines": "engines",
-    "postprocess": "postprocess",
-    "encode": "encode",
-    "total": "total",
-}
+#: Stages of `cutout_stage_seconds`, by their names in META's timings.
+STAGES = ("queue", "preprocess", "engines", "postprocess", "encode", "total")
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
@@ -63,7 +56,7 @@ class Metrics:
         )
         self.in_flight = Gauge("cutout_in_flight_requests", "Requests that hold a permit.", registry=self.registry)
         self.queue = Gauge("cutout_queue_rows", "Rows that wait for a batch slot.", registry=self.registry)
-        self.uploads = Gauge("cutout_uploads", "HTTP bodies on their way in.", registry=self.registry)
+        self.uploads = Gauge("cutout_uploads", "Bodies and messages on their way in.", registry=self.registry)
         self.bytes = Counter("cutout_bytes", "Encoded bytes, in and out.", ["direction"], registry=self.registry)
         self.pixels = Counter("cutout_pixels", "Pixels of the images cut out.", registry=self.registry)
         self.warnings = Counter("cutout_warnings", "Warnings given with results.", ["warning"], registry=self.registry)
@@ -100,9 +93,9 @@ class Metrics:
 
     def image_done(self, quality: str, timings_ms: dict[str, float]) -> None:
         """A cut-out is finished; its stages are observed."""
-        for stage, key in STAGES.items():
-            if key in timings_ms:
-                self.stage.labels(stage, quality).observe(timings_ms[key] / 1000)
+        for stage in STAGES:
+            if stage in timings_ms:
+                self.stage.labels(stage, quality).observe(timings_ms[stage] / 1000)
 
     def set_build(self, profile: str, triton: str) -> None:
         """Sets the build information; an unknown Triton version is the empty label."""

@@ -35,7 +35,6 @@ log = logging.getLogger("cutout.gateway")
 #: Seconds between two readiness probes, while something is missing and while all is well.
 _PROBE_FAST_S, _PROBE_SLOW_S = 0.25, 1.0
 
-
 #: How long callers may take to read what was finished before the stop, seconds.
 _SEND_GRACE_S = 5.0
 
@@ -142,13 +141,20 @@ class Server:
     async def _triton(self) -> AsyncIterator[TritonClient]:
         """An external Triton's client, or the embedded one started and, at the end, stopped."""
         settings = self.settings
-        if settings.triton_url is not None:
-            client = TritonClient(settings.triton_url, settings.profile)
-            try:
-                yield client
-            finally:
-                await client.close()
-            return
+        url = settings.triton_url
+        if url is None:
+            url = await self._start_embedded()
+        client = TritonClient(url, settings.profile)
+        try:
+            yield client
+        finally:
+            await client.close()
+            if self._embedded is not None:
+                await self._embedded.stop()
+
+    async def _start_embedded(self) -> str:
+        """Starts the embedded Triton; returns its gRPC address. Raises RuntimeError with the remedy."""
+        settings = self.settings
         self._embedded = EmbeddedTriton(
             EmbeddedSettings(
                 profile=settings.profile,
@@ -162,12 +168,7 @@ class Server:
         )
         await self._embedded.start()
         log.info("Triton itself: gRPC on %s, HTTP on %s", self._embedded.grpc_url, self._embedded.http_url)
-        client = TritonClient(self._embedded.grpc_url, settings.profile)
-        try:
-            yield client
-        finally:
-            await client.close()
-            await self._embedded.stop()
+        return self._embedded.grpc_url
 
     async def _watch(self, triton: TritonClient, service: CutoutService, grpc_api: GrpcApi) -> None:
         """Probes Triton for ever; a death of the embedded one is known at once, not at the next probe."""

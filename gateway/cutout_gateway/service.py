@@ -44,11 +44,8 @@ class CutoutService:
         if readiness != self.readiness:
             log.info("%s", readiness)
         self.readiness = readiness
-        for quality, ready in readiness.qualities.items():
-            self.metrics.ready.labels(quality).set(ready)
-        if not readiness.qualities:
-            for quality in ENSEMBLES:
-                self.metrics.ready.labels(quality).set(0)
+        for quality in ENSEMBLES:
+            self.metrics.ready.labels(quality).set(readiness.qualities.get(quality, False))
 
     async def cutout(self, request: CutoutRequest) -> CutoutReply:
         """Cuts one image out. Raises `CutoutError`; any other exception becomes INTERNAL and is logged."""
@@ -70,12 +67,16 @@ class CutoutService:
             log.exception("request %s failed", request.request_id)
             raise CutoutError(ErrorCode.INTERNAL) from None
         finally:
-            self.refused(request.protocol, outcome, options)
+            self._count(request.protocol, outcome, options)
             _log_request(request, outcome, detail, reply)
         return reply
 
-    def refused(self, protocol: str, outcome: str, options: Options | None = None) -> None:
-        """Counts a request; the edges call it for those that never became a `CutoutRequest`."""
+    def refused(self, protocol: str, request_id: str, error: CutoutError) -> None:
+        """Counts and logs a request that never became a `CutoutRequest`; the edges call it."""
+        self._count(protocol, error.row.metric_label, None)
+        log.info("request %s %s %s (%s)", request_id, protocol, error.row.metric_label, error.message)
+
+    def _count(self, protocol: str, outcome: str, options: Options | None) -> None:
         labels = (options.quality, options.output) if options else ("none", "none")
         self.metrics.requests.labels(protocol, outcome, *labels).inc()
 

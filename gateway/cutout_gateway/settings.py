@@ -63,7 +63,7 @@ class Settings(BaseSettings):
     max_in_flight_bytes: int = Field(512 * 1024 * 1024, ge=1024)
     """The same bound in encoded bytes."""
     max_uploads: int = Field(256, ge=1, le=100_000)
-    """HTTP bodies that may be on their way in at once."""
+    """HTTP bodies and gRPC messages that may be on their way in at once."""
     batch_slots: int = Field(2, ge=1, le=64)
     """Batches in flight to Triton at once."""
     max_batch_rows: int = Field(8, ge=1, le=MAX_BATCH_SIZE)
@@ -76,7 +76,7 @@ class Settings(BaseSettings):
     max_timeout_s: float = Field(300.0, gt=0, le=3600)
     """Longest deadline that a request may name, seconds."""
     upload_timeout_s: float = Field(30.0, gt=0, le=3600)
-    """Longest time an HTTP body may take to arrive, seconds."""
+    """Longest time an HTTP body or a gRPC message may take to arrive, seconds."""
     send_timeout_s: float = Field(60.0, gt=0, le=3600)
     """Longest time a caller may take to read its answer over HTTP, seconds."""
     shutdown_grace_s: float = Field(20.0, ge=0, le=600)
