@@ -18,6 +18,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tests.integration.fake_triton import FakeTriton
 from tests.integration.gateway_process import GatewayProcess, start_gateway
 
+pytestmark = pytest.mark.slow  # each starts processes or waits for a limit to pass
+
 Start = Callable[..., GatewayProcess]
 
 
