@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -52,10 +53,21 @@ def sleeper() -> Iterator[subprocess.Popen[bytes]]:
     process.wait()
 
 
+def marked_sleeper(name: str) -> subprocess.Popen[bytes]:
+    """A process that bears the mark of the run `name`; the kernel shows its environment a moment after `exec`."""
+    process = subprocess.Popen(["sleep", "60"], env={RUN_VARIABLE: name})
+    environment = Path(f"/proc/{process.pid}/environ")
+    deadline = time.monotonic() + 10
+    while name.encode() not in environment.read_bytes():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    return process
+
+
 def test_what_a_dead_run_left_is_removed(tmp_path: Path, regions: Path, dead_name: str) -> None:
     (tmp_path / "runs" / dead_name).mkdir(parents=True)
     (regions / f"{dead_name}2519a168-5f7e").write_bytes(b"pixels")
-    stub = subprocess.Popen(["sleep", "60"], env={RUN_VARIABLE: dead_name})
+    stub = marked_sleeper(dead_name)
     assert sweep(tmp_path / "runs") == [dead_name]
     assert list((tmp_path / "runs").iterdir()) == []
     assert list(regions.iterdir()) == []
@@ -71,7 +83,7 @@ def test_regions_are_removed_although_the_folder_is_gone(tmp_path: Path, regions
 def test_a_live_run_is_left_alone(tmp_path: Path, regions: Path) -> None:
     run = RunDirectory(tmp_path / "runs")
     (regions / f"{run.name}2519a168").touch()
-    stub = subprocess.Popen(["sleep", "60"], env={RUN_VARIABLE: run.name})
+    stub = marked_sleeper(run.name)
     assert sweep(tmp_path / "runs") == []
     assert run.path.is_dir()
     assert len(list(regions.iterdir())) == 1
