@@ -10,7 +10,7 @@ PIP_VERSION := 26.3
 PACKAGES := core client build gateway loadtest
 GROUPS_ := serve build test
 
-.PHONY: help setup models demo serve test test-fast lint lock proto clean
+.PHONY: help setup models demo serve test test-fast quality train lint lock proto clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,8 +29,8 @@ $(STAMP): requirements.lock pyproject.toml $(PACKAGES:%=%/pyproject.toml)
 	@touch $@
 	@echo "installed into $(VENV)"
 
-models: $(STAMP)  ## Fetch, convert and check the engines (does nothing when up to date)
-	@$(BIN)/python -m cutout_build models
+models: $(STAMP)  ## Fetch, convert and check the engines; HIGH=1: quality high too (does nothing when up to date)
+	@$(BIN)/python -m cutout_build models $(if $(HIGH),--high)
 
 demo: models  ## Cut out real photos, or your own: make demo IMAGE=photo.jpg (or a folder)
 	@$(BIN)/python client/demo/run.py $(if $(IMAGE),"$(IMAGE)","$$($(BIN)/python -m cutout_build photos --folder)")
@@ -43,6 +43,14 @@ test: lint models  ## All tests, the real Triton included
 
 test-fast: $(STAMP)  ## Unit, integration and architecture tests, under a minute, without Triton
 	@$(BIN)/python -m pytest -m "not slow and not triton" tests/unit tests/integration tests/architecture
+
+quality: models  ## Benchmark against peers into reports/ and out/quality (takes long; resumes; HIGH=1 models count too)
+	@$(BIN)/python -m cutout_build.quality benchmark
+
+train: models  ## Train the matting network, or go on (hours on a CPU, minutes on a GPU), and export its weights
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --group train
+	@$(BIN)/python -m cutout_build.matting train
+	@$(BIN)/python -m cutout_build.matting export
 
 lint: $(STAMP)  ## ruff and mypy --strict
 	@$(BIN)/ruff check --quiet .

@@ -20,7 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         if options.command == "models":
-            _models(options.catalogue, options.engine, force=options.force)
+            _models(options)
         else:
             _photos(options.out, folder_only=options.folder)
     except BuildError as error:
@@ -36,6 +36,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     models = commands.add_parser("models", help="build the engines of the catalogue into the cache")
     models.add_argument("--engine", metavar="NAME", help="this one instead of every model's default")
+    models.add_argument("--high", action="store_true", help="the engine of quality high too (300 MB to download)")
     models.add_argument("--catalogue", type=Path, metavar="FILE", help="another catalogue than the one that came along")
     models.add_argument("--force", action="store_true", help="build again even if nothing has changed")
     pictures = commands.add_parser("photos", help="fetch the photographs of the demo and the tests")
@@ -47,11 +48,11 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _models(catalogue: Path | None, name: str | None, *, force: bool) -> None:
-    entries = Catalogue.load(catalogue)
-    for engine in (entries.engine(name),) if name else entries.defaults():
+def _models(options: argparse.Namespace) -> None:
+    entries = Catalogue.load(options.catalogue)
+    for engine in (entries.engine(options.engine),) if options.engine else entries.defaults(high=options.high):
         began = time.monotonic()
-        built = build_engine(engine, force=force)
+        built = build_engine(engine, force=options.force)
         for line in _summary(built, time.monotonic() - began):
             print(line)
 

@@ -6,7 +6,7 @@ import fcntl
 import hashlib
 import json
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -15,12 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 from cutout_build import CONVERTER_VERSION
 from cutout_build.catalogue import Engine
-from cutout_build.fetch import fetch
+from cutout_build.fetch import fetch_all
 from cutout_build.photos import PHOTOS, photo
 from cutout_core.contract.engine import GRAPH_NAME, EngineManifest
 from cutout_core.contract.paths import engines_root
+from cutout_core.contract.tensors import MATTING
 
 if TYPE_CHECKING:
+    from onnx import ModelProto
+
     from cutout_build.check import Comparison
     from cutout_build.prepare import GraphFacts
 
@@ -52,7 +55,7 @@ def build_engine(engine: Engine, *, force: bool = False, say: Callable[[str], No
         found = None if force else _up_to_date(folder, recipe)
         if found is not None:
             return found
-        published = fetch(engine.weights, say)
+        published = fetch_all([network.weights for network in engine.networks], say)
         with tempfile.TemporaryDirectory(prefix=f".{engine.model}-", dir=folder.parent) as scratch:
             new = Path(scratch) / "engine"
             new.mkdir()
@@ -64,36 +67,55 @@ def build_engine(engine: Engine, *, force: bool = False, say: Callable[[str], No
 
 
 def _build(
-    engine: Engine, published: Path, folder: Path, recipe: str, say: Callable[[str], None]
+    engine: Engine, published: Sequence[Path], folder: Path, recipe: str, say: Callable[[str], None]
 ) -> tuple[EngineManifest, dict[str, Any]]:
     # Imported here because they take longer than finding out that nothing is to be done.
     from cutout_build.check import check, precisions
-    from cutout_build.check_photos import network_input
-    from cutout_build.prepare import facts, prepare
+    from cutout_build.check_photos import network_inputs
+    from cutout_build.prepare import facts
+    from cutout_build.reference import published_answers
 
     say(f"preparing {engine.name} ...")
-    model = prepare(published, engine.input_size, engine.opset, _metadata(engine))
+    model = _served_graph(engine, published)
     graph = folder / GRAPH_NAME
     graph.write_bytes(model.SerializeToString(deterministic=True))
-    images = {entry.name: network_input(photo(entry.name, say), engine) for entry in PHOTOS.values() if entry.subject}
-    comparisons = check(published, graph, images, engine.check, say)
+    photos = {entry.name: photo(entry.name, say) for entry in PHOTOS.values() if entry.subject}
+    inputs = network_inputs(photos, engine)
+    say("computing what the published weights give ...")
+    reference = published_answers(engine, published, list(inputs.values()))
+    comparisons = check(graph, inputs, reference, engine.check, say)
     manifest = EngineManifest(
         model=engine.model,
         engine=engine.name,
-        input_size=engine.input_size,
-        mean=engine.mean,
-        std=engine.std,
-        divide_by_max=engine.divide_by_max,
+        input_size=engine.recipe.size,
+        mean=engine.recipe.mean,
+        std=engine.recipe.std,
+        divide_by_max=engine.recipe.divide_by_max,
         precisions=precisions(comparisons),
         license=engine.license.spdx,
-        source=str(engine.weights.source),
-        source_sha256=engine.weights.sha256,
+        source=engine.sources,
+        source_sha256=engine.sources_sha256,
         graph_sha256=_sha256(graph),
     )
     report = _report(engine, recipe, facts(model), comparisons, manifest)
     (folder / REPORT_NAME).write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     manifest.write(folder)
     return manifest, report
+
+
+def _served_graph(engine: Engine, published: Sequence[Path]) -> ModelProto:
+    from cutout_build.adopt import adopt
+    from cutout_build.fuse import fuse
+    from cutout_build.prepare import prepare
+
+    metadata = _metadata(engine)
+    if engine.model == MATTING.name:
+        return adopt(published[0], engine.opset, metadata)
+    parts = [
+        (network, prepare(path, network.recipe.size, engine.opset, metadata))
+        for network, path in zip(engine.networks, published, strict=True)
+    ]
+    return parts[0][1] if len(parts) == 1 else fuse(parts, engine.recipe, engine.opset, metadata)
 
 
 def _report(
@@ -121,8 +143,8 @@ def _metadata(engine: Engine) -> dict[str, str]:
         "license": engine.license.spdx,
         "attribution": engine.license.attribution,
         "homepage": engine.license.homepage,
-        "source": str(engine.weights.source),
-        "source_sha256": engine.weights.sha256,
+        "source": engine.sources,
+        "source_sha256": engine.sources_sha256,
     }
 
 

@@ -15,16 +15,21 @@ from typing import Any
 import tomllib
 
 from cutout_build.errors import BuildError
-from cutout_build.sources import Artifact, FileSource, PackageSource, Source, UrlSource
-from cutout_core.contract.tensors import ENGINES
+from cutout_build.sources import Artifact, FileSource, NpmSource, PackageSource, Source, UrlSource
+from cutout_core.contract.tensors import ALPHA_SIZE, ENGINES, MATTING, OPTIONAL_MODELS
+from cutout_core.imaging.normalize import NetworkInput
 
 CATALOGUE_NAME = "models.toml"
 
 #: Oldest ONNX opset that a prepared graph may have.
 MIN_OPSET = 17
 
+#: The matting network takes 8-bit pixels: nothing is left to do outside its graph.
+_PIXELS = NetworkInput(ALPHA_SIZE, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), False)
+
 _SOURCE_KINDS = {
     frozenset({"package", "version", "member"}): PackageSource,
+    frozenset({"npm", "version", "resource"}): NpmSource,
     frozenset({"url"}): UrlSource,
     frozenset({"file"}): FileSource,
 }
@@ -55,25 +60,43 @@ class Bounds:
 
 
 @dataclass(frozen=True, slots=True)
+class Network:
+    """One published network. recipe: how it wants its input. vote: its weight where an engine fuses several."""
+
+    name: str
+    recipe: NetworkInput
+    weights: Artifact
+    vote: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
 class Engine:
-    """One network of the catalogue.
+    """One engine of the catalogue, made from one network or several.
 
     model: the repository's model that it serves. default: whether it is the one built where several serve `model`.
-    input_size: side of the square input, pixels. mean, std: per-channel statistics of RGB in 0..1. divide_by_max:
-    whether each image is first divided by its largest value. opset: of the prepared graph.
+    recipe: how its input is made. networks: what it is made from; of a single one the recipe is the engine's. opset: of
+    the prepared graph.
     """
 
     name: str
     model: str
     default: bool
-    input_size: int
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    divide_by_max: bool
+    recipe: NetworkInput
     opset: int
-    weights: Artifact
+    networks: tuple[Network, ...]
     license: License
     check: Bounds
+
+    @property
+    def sources(self) -> str:
+        """Where the weights come from, in words."""
+        return "; ".join(str(network.weights.source) for network in self.networks)
+
+    @property
+    def sources_sha256(self) -> str:
+        """SHA-256 (hex) of the weights' file, or, of several, of their hashes joined."""
+        hashes = [network.weights.sha256 for network in self.networks]
+        return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
 
     def digest(self) -> str:
         """SHA-256 (hex) of everything the catalogue says about this engine."""
@@ -94,9 +117,11 @@ class Catalogue:
         known = ", ".join(engine.name for engine in self.engines)
         raise BuildError(f"There is no engine {name!r} in the catalogue; known are {known}.")
 
-    def defaults(self) -> tuple[Engine, ...]:
-        """The engine of each model that a plain build makes."""
-        return tuple(engine for engine in self.engines if engine.default)
+    def defaults(self, *, high: bool = False) -> tuple[Engine, ...]:
+        """The engine of each model that a plain build makes; with `high`, of the optional models too."""
+        return tuple(
+            engine for engine in self.engines if engine.default and (high or engine.model not in OPTIONAL_MODELS)
+        )
 
     @classmethod
     def load(cls, path: Path | None = None) -> Catalogue:
@@ -179,6 +204,12 @@ class _Table:
     def table(self, key: str) -> _Table:
         return _Table(f"{self.name}.{key}", self.take(key))
 
+    def tables(self, key: str) -> list[_Table]:
+        values = self.take(key)
+        if not isinstance(values, list) or len(values) < 2:
+            raise _Mistake(f"[{self.name}] {key!r} is not a list of two tables or more")
+        return [_Table(f"{self.name}.{key}.{index}", value) for index, value in enumerate(values)]
+
     def done(self) -> None:
         if self.values:
             raise _Mistake(f"[{self.name}] has unknown keys: {', '.join(sorted(self.values))}")
@@ -190,16 +221,14 @@ def _engine(name: str, values: object, folder: Path) -> Engine:
     if model not in ENGINES:
         raise _Mistake(f"[{name}] 'model' is {model!r}; the models that run a network are {', '.join(ENGINES)}")
     licence, check = table.table("license"), table.table("check")
+    recipe = _PIXELS if model == MATTING.name else _recipe(table)
     engine = Engine(
         name=name,
         model=model,
         default=table.flag("default", default=False),
-        input_size=table.whole("input_size", 32, 4096),
-        mean=table.triple("mean", 0.0, 1.0),
-        std=table.triple("std", 0.001, 10.0),
-        divide_by_max=table.flag("divide_by_max"),
+        recipe=recipe,
         opset=table.whole("opset", MIN_OPSET, 21),
-        weights=_weights(table.table("source"), folder),
+        networks=_networks(table, name, recipe, folder),
         license=License(licence.text("spdx"), licence.text("attribution"), licence.text("homepage")),
         check=Bounds(
             fp32_max=check.number("fp32_max", 0.0, 1.0),
@@ -213,17 +242,44 @@ def _engine(name: str, values: object, folder: Path) -> Engine:
     return engine
 
 
+def _recipe(table: _Table) -> NetworkInput:
+    return NetworkInput(
+        size=table.whole("input_size", 32, 4096),
+        mean=table.triple("mean", 0.0, 1.0),
+        std=table.triple("std", 0.001, 10.0),
+        divide_by_max=table.flag("divide_by_max"),
+    )
+
+
+def _networks(table: _Table, name: str, recipe: NetworkInput, folder: Path) -> tuple[Network, ...]:
+    """The engine's one network by its `source`, or several by `networks`."""
+    if "networks" not in table.values:
+        return (Network(name, recipe, _weights(table.table("source"), folder)),)
+    networks: list[Network] = []
+    for part in table.tables("networks"):
+        weights = _weights(part.table("source"), folder)
+        networks.append(Network(part.text("name"), _recipe(part), weights, part.number("vote", 0.01, 100.0)))
+        part.done()
+    if len({network.name for network in networks}) < len(networks):
+        raise _Mistake(f"[{name}] has two networks of one name")
+    if recipe.divide_by_max:
+        raise _Mistake(f"[{name}] 'divide_by_max' is for each of the networks, not for their common input")
+    return tuple(networks)
+
+
 def _weights(table: _Table, folder: Path) -> Artifact:
     sha256 = table.text("sha256")
     kind = _SOURCE_KINDS.get(frozenset(table.values))
     if kind is None:
         raise _Mistake(
             f"[{table.name}] has the keys {', '.join(sorted(table.values)) or 'none'} beside 'sha256'; it takes "
-            "either 'package', 'version' and 'member', or 'url', or 'file'"
+            "either 'package', 'version' and 'member', or 'npm', 'version' and 'resource', or 'url', or 'file'"
         )
     source: Source
     if kind is PackageSource:
         source = PackageSource(table.text("package"), table.text("version"), table.text("member"))
+    elif kind is NpmSource:
+        source = NpmSource(table.text("npm"), table.text("version"), table.text("resource"))
     elif kind is UrlSource:
         source = UrlSource(table.text("url"))
     else:

@@ -1,8 +1,7 @@
-"""What a prepared graph gives on real photos, against the published graph and across precisions.
+"""What a prepared graph gives on real photos, against the published one (`reference.py`) and across precisions.
 
-The reference is the published graph itself, run by ONNX Runtime in fp32 one photo at a time, its mask brought to the
-alpha's size outside the graph by OpenCV's linear resize (half-pixel centres, the same rule). Against it are held:
-the prepared graph in ONNX Runtime and in OpenVINO, alone and in a batch, in fp32; and OpenVINO's bf16.
+Held against the reference are the prepared graph in ONNX Runtime and in OpenVINO, alone and in a batch, in fp32; and
+OpenVINO's bf16.
 
 OpenVINO computes bf16 natively where the CPU has it and emulates the same arithmetic, slowly, on other CPUs with
 AVX-512; on the rest the bf16 check is not run and bf16 is not offered.
@@ -16,29 +15,25 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import onnxruntime
 import openvino
-from numpy.typing import NDArray
 
 from cutout_build.catalogue import Bounds
 from cutout_build.errors import BuildError
-from cutout_core.contract.tensors import ALPHA_SIZE
-
-Array = NDArray[np.float32]
+from cutout_build.reference import Array, Inputs
 
 #: Rows of the batch in which a photo must get the mask that it gets alone.
 BATCH = 3
 
-_REFERENCE = "published graph, onnxruntime fp32"
+_REFERENCE = "published, onnxruntime fp32"
 
 
 @dataclass(frozen=True, slots=True)
 class PhotoDelta:
-    """One photo's mask against a reference: max and mean |Δ| (mask in 0..1), intersection over union at 0.5.
+    """One photo's mask or alpha against a reference: max and mean |Δ| (of 0..1), intersection over union at 0.5.
 
-    `iou` is 1 where neither mask has a pixel over 0.5.
+    `iou` is 1 where neither has a pixel over 0.5.
     """
 
     photo: str
@@ -65,24 +60,27 @@ class Comparison:
 
 
 def check(
-    published: Path, prepared: Path, photos: dict[str, Array], bounds: Bounds, say: Callable[[str], None]
+    prepared: Path, photos: dict[str, Inputs], reference: Array, bounds: Bounds, say: Callable[[str], None]
 ) -> tuple[Comparison, ...]:
-    """Runs every comparison. photos: name to a network input [3, S, S] (normalised); at least BATCH of them.
+    """Runs every comparison.
+
+    photos: name to one row of the graph's inputs; at least BATCH of them. reference: [N, 1, 512, 512], the published
+    answer to each.
 
     Raises BuildError where an fp32 bound is missed: then the prepared graph is not the published one. bf16 missing
     its bound is a result, not an error.
     """
-    names, images = list(photos), np.stack(list(photos.values()))
-    reference = _reference(published, images)
+    names, rows = list(photos), list(photos.values())
     comparisons: list[Comparison] = []
-    for runtime, run in (("onnxruntime", _onnxruntime(prepared)), ("openvino", _openvino(prepared, "f32"))):
+    for runtime, open_graph in (("onnxruntime", _onnxruntime), ("openvino", _openvino)):
+        run = open_graph(prepared)
         for batch in (1, BATCH):
             say(f"checking {runtime} fp32, {batch} a run ...")
-            rows = slice(None) if batch == 1 else slice(batch)
-            deltas = _deltas(names[rows], _run(run, images[rows], batch), reference[rows])
+            some = slice(None) if batch == 1 else slice(batch)
+            deltas = _deltas(names[some], _run(run, rows[some], batch), reference[some])
             comparisons.append(_fp32(runtime, batch, deltas, bounds))
     say("checking openvino bf16 ...")
-    comparisons.append(_bf16(prepared, names, images, reference, bounds))
+    comparisons.append(_bf16(prepared, photos, reference, bounds))
     return tuple(comparisons)
 
 
@@ -108,29 +106,23 @@ def _fp32(runtime: str, batch: int, deltas: tuple[PhotoDelta, ...], bounds: Boun
     return Comparison(runtime, "fp32", batch, _REFERENCE, limits, passed, deltas)
 
 
-def _bf16(prepared: Path, names: list[str], images: Array, reference: Array, bounds: Bounds) -> Comparison:
+def _bf16(prepared: Path, photos: dict[str, Inputs], reference: Array, bounds: Bounds) -> Comparison:
     limits = {"mean": bounds.bf16_mean, "iou": bounds.bf16_iou}
     try:
         run = _openvino(prepared, "bf16")
     except _UnsupportedPrecisionError as error:
         return Comparison("openvino", "bf16", 1, _REFERENCE, limits, None, note=str(error))
-    deltas = _deltas(names, _run(run, images, 1), reference)
+    deltas = _deltas(list(photos), _run(run, list(photos.values()), 1), reference)
     passed = all(delta.mean <= bounds.bf16_mean and delta.iou >= bounds.bf16_iou for delta in deltas)
     return Comparison("openvino", "bf16", 1, _REFERENCE, limits, passed, deltas)
 
 
-def _reference(published: Path, images: Array) -> Array:
-    session = _session(published)
-    image, mask = session.get_inputs()[0].name, session.get_outputs()[0].name
-    masks = [session.run([mask], {image: row[None]})[0][0, 0] for row in images]
-    size = (ALPHA_SIZE, ALPHA_SIZE)
-    upsampled = [cv2.resize(row, size, interpolation=cv2.INTER_LINEAR) for row in masks]
-    reference: Array = np.stack(upsampled)[:, None]
-    return reference
-
-
-def _run(run: Callable[[Array], Array], images: Array, batch: int) -> Array:
-    return np.concatenate([run(images[start : start + batch]) for start in range(0, len(images), batch)])
+def _run(run: Callable[[Inputs], Array], rows: Sequence[Inputs], batch: int) -> Array:
+    answers: list[Array] = []
+    for start in range(0, len(rows), batch):
+        some = rows[start : start + batch]
+        answers.append(run({name: np.stack([row[name] for row in some]) for name in some[0]}))
+    return np.concatenate(answers)
 
 
 def _deltas(names: list[str], masks: Array, reference: Array) -> tuple[PhotoDelta, ...]:
@@ -144,19 +136,14 @@ def _deltas(names: list[str], masks: Array, reference: Array) -> tuple[PhotoDelt
     return tuple(found)
 
 
-def _session(graph: Path) -> onnxruntime.InferenceSession:
+def _onnxruntime(graph: Path) -> Callable[[Inputs], Array]:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    return onnxruntime.InferenceSession(str(graph), options, ["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(str(graph), options, ["CPUExecutionProvider"])
 
-
-def _onnxruntime(graph: Path) -> Callable[[Array], Array]:
-    session = _session(graph)
-    name = session.get_inputs()[0].name
-
-    def run(images: Array) -> Array:
-        masks: Array = session.run(None, {name: images})[0]
-        return masks
+    def run(inputs: Inputs) -> Array:
+        answer: Array = session.run(None, inputs)[0]
+        return answer
 
     return run
 
@@ -165,7 +152,7 @@ class _UnsupportedPrecisionError(Exception):
     pass
 
 
-def _openvino(graph: Path, precision: str) -> Callable[[Array], Array]:
+def _openvino(graph: Path, precision: str = "f32") -> Callable[[Inputs], Array]:
     wanted = {"f32": openvino.Type.f32, "bf16": openvino.Type.bf16}[precision]
     try:
         compiled = openvino.Core().compile_model(str(graph), "CPU", {"INFERENCE_PRECISION_HINT": wanted})
@@ -176,7 +163,7 @@ def _openvino(graph: Path, precision: str) -> Callable[[Array], Array]:
     if compiled.get_property("INFERENCE_PRECISION_HINT") != wanted:
         raise _UnsupportedPrecisionError(f"not run: this CPU has no {precision}, native or emulated")
 
-    def run(images: Array) -> Array:
-        return np.array(compiled(images)[0])
+    def run(inputs: Inputs) -> Array:
+        return np.array(compiled(inputs)[0])
 
     return run

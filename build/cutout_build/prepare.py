@@ -7,6 +7,7 @@ training only, and shape arithmetic that computes every Resize's size at run tim
 - no shape arithmetic: every Resize has constant scales, so no integer tensor is left, a batch is like its rows, and
   strongly typed compilers take it as it is;
 - the upsampling to the alpha's size inside: linear, half-pixel centres, then clipped to 0..1;
+- weights in fp32, whatever they were stored in (`widen.py`);
 - no nearly constant channels, which narrow number formats would lose (`recentre.py`).
 """
 
@@ -25,6 +26,7 @@ from onnx import GraphProto, ModelProto, NodeProto, helper, numpy_helper, shape_
 from cutout_build import CONVERTER_VERSION
 from cutout_build.errors import BuildError
 from cutout_build.recentre import recentre
+from cutout_build.widen import widen
 from cutout_core.contract.tensors import ALPHA_SIZE
 
 INPUT_NAME = "IMAGE"
@@ -54,13 +56,10 @@ def prepare(published: Path, input_size: int, opset: int, metadata: dict[str, st
 
     metadata: written into the graph (`metadata_props`). Raises BuildError where the graph is not of this family.
     """
-    try:
-        model = onnx.load(published)
-        onnx.checker.check_model(model)
-    except Exception as error:  # onnx has no common base for what parsing and checking raise
-        raise BuildError(f"{published.name} is not a valid ONNX graph: {_first_line(error)}.") from error
+    model = load(published)
     _check_published(model, input_size)
     _only_first_output(model.graph)
+    widen(model)
     _constant_resizes(model)
     _drop_dead_nodes(model.graph)
     _constants_to_initializers(model.graph)
@@ -69,7 +68,7 @@ def prepare(published: Path, input_size: int, opset: int, metadata: dict[str, st
     _rename_input(model.graph)
     _append_upsampling(model.graph, input_size)
     model = version_converter.convert_version(model, opset)
-    _describe(model, input_size, metadata)
+    describe(model, input_size, metadata)
     recentre(model)
     try:
         onnx.checker.check_model(model, full_check=True)
@@ -78,9 +77,20 @@ def prepare(published: Path, input_size: int, opset: int, metadata: dict[str, st
     return model
 
 
+def load(published: Path) -> ModelProto:
+    """The graph of a file. Raises BuildError where it is none."""
+    try:
+        model = onnx.load(published)
+        _sort_nodes(model.graph)
+        onnx.checker.check_model(model)
+    except Exception as error:  # onnx has no common base for what parsing and checking raise
+        raise BuildError(f"{published.name} is not a valid ONNX graph: {_first_line(error)}.") from error
+    return model
+
+
 def facts(model: ModelProto) -> GraphFacts:
     """Counts of a served graph."""
-    graph = shape_inference.infer_shapes(model, strict_mode=True).graph
+    graph = shape_inference.infer_shapes(model, strict_mode=True, data_prop=True).graph
     shapes = {value.name: _dims(value) for value in [*graph.value_info, *graph.output]}
     weights = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
     macs = parameters = 0
@@ -106,6 +116,27 @@ def _check_published(model: ModelProto, size: int) -> None:
         raise BuildError(f"The published graph takes {image}, the catalogue says [N, 3, {size}, {size}].")
     if mask[1:] != (1, size, size):
         raise BuildError(f"The published graph's first output is {mask}, not a mask [N, 1, {size}, {size}].")
+
+
+def _sort_nodes(graph: GraphProto) -> None:
+    """Topological order, as ONNX demands and not every exporter gives; what cannot be ordered stays at the end."""
+    made = {"", *(value.name for value in graph.input), *(tensor.name for tensor in graph.initializer)}
+    ordered: list[NodeProto] = []
+    waiting = list(graph.node)
+    while waiting:
+        later: list[NodeProto] = []
+        for node in waiting:
+            if made.issuperset(node.input):
+                made.update(node.output)
+                ordered.append(node)
+            else:
+                later.append(node)
+        if len(later) == len(waiting):
+            ordered += later
+            break
+        waiting = later
+    del graph.node[:]
+    graph.node.extend(ordered)
 
 
 def _only_first_output(graph: GraphProto) -> None:
@@ -206,7 +237,7 @@ def _append_upsampling(graph: GraphProto, size: int) -> None:
     )
 
 
-def _describe(model: ModelProto, size: int, metadata: dict[str, str]) -> None:
+def describe(model: ModelProto, size: int, metadata: dict[str, str]) -> None:
     """Declares input and output with the batch axis N, names every node, and says who made the graph from what."""
     graph = model.graph
     kind = onnx.TensorProto.FLOAT
@@ -220,6 +251,11 @@ def _describe(model: ModelProto, size: int, metadata: dict[str, str]) -> None:
     graph.name = "segmentation"
     for index, node in enumerate(graph.node):
         node.name = node.name or f"{node.op_type}_{index}"
+    sign(model, metadata)
+
+
+def sign(model: ModelProto, metadata: dict[str, str]) -> None:
+    """Writes into the graph who made it from what."""
     model.ir_version = IR_VERSION
     model.producer_name = "cutout_build"
     model.producer_version = str(CONVERTER_VERSION)

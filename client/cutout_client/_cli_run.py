@@ -31,6 +31,9 @@ class RunSettings:
     size: float | None
     icc: str | None
     quality: str | None
+    mode: str | None
+    decontaminate: bool | None
+    cleanup: bool | None
 
 
 async def run_jobs(jobs: Sequence[Job], settings: RunSettings, report: Report, piped: bytes) -> None:
@@ -94,6 +97,9 @@ class _Runner:
             size=settings.size,
             icc=settings.icc,
             quality=settings.quality,
+            mode=settings.mode,
+            decontaminate=settings.decontaminate,
+            cleanup=settings.cleanup,
         )
 
     async def _look_for_server(self) -> None:

@@ -79,6 +79,9 @@ class Client(_BaseClient):
         size: float | None = None,
         icc: str | None = None,
         quality: str | None = None,
+        mode: str | None = None,
+        decontaminate: bool | None = None,
+        cleanup: bool | None = None,
         timeout: float | None = None,
         request_id: str | None = None,
     ) -> CutoutResult:
@@ -86,15 +89,24 @@ class Client(_BaseClient):
 
         image: the encoded file (JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF, HEIC) as bytes, a path, or a file opened
         for binary reading, which is read to its end and left open.
-        output, background, size (megapixels), icc, quality: as `cutout_core.contract.OPTION_HELP` describes them;
-        sent as given, None is the server's default.
+        output, background, size (megapixels), icc, quality, mode, decontaminate, cleanup: as
+        `cutout_core.contract.OPTION_HELP` describes them; sent as given, None is the server's default.
         timeout: total seconds of this call, retries included; None is the client's.
         request_id: the caller's own id for logs (1 to 128 of `A-Z a-z 0-9 . _ : / + = @ -`); made up where None.
 
         Raises `CutoutClientError` (see `cutout_client.CutoutClientError`'s tree), OSError where the image cannot
         be read, TypeError or ValueError for bad arguments, RuntimeError on a closed client.
         """
-        options = {"output": output, "background": background, "size": size, "icc": icc, "quality": quality}
+        options = {
+            "output": output,
+            "background": background,
+            "size": size,
+            "icc": icc,
+            "quality": quality,
+            "mode": mode,
+            "decontaminate": decontaminate,
+            "cleanup": cleanup,
+        }
         return _expect(CutoutResult, self._call(cutout_request(image, options, request_id), timeout))
 
     def ready(self) -> bool:
@@ -157,11 +169,23 @@ class AsyncClient(_BaseClient):
         size: float | None = None,
         icc: str | None = None,
         quality: str | None = None,
+        mode: str | None = None,
+        decontaminate: bool | None = None,
+        cleanup: bool | None = None,
         timeout: float | None = None,
         request_id: str | None = None,
     ) -> CutoutResult:
         """See `Client.remove_background`. Files are read in a thread."""
-        options = {"output": output, "background": background, "size": size, "icc": icc, "quality": quality}
+        options = {
+            "output": output,
+            "background": background,
+            "size": size,
+            "icc": icc,
+            "quality": quality,
+            "mode": mode,
+            "decontaminate": decontaminate,
+            "cleanup": cleanup,
+        }
         data = image if isinstance(image, bytes) else await asyncio.to_thread(read_image, image)
         return _expect(CutoutResult, await self._call(cutout_request(data, options, request_id), timeout))
 

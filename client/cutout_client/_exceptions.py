@@ -8,7 +8,7 @@
     │   └── ProtocolError          something answered that is no Cutout server, or a proxy in front of one
     └── ServiceError               the server refused or failed; has the code of the error table
         ├── InvalidRequest         empty_body, missing_image, malformed_request, unknown_option, invalid_option,
-        │                          not_found, method_not_allowed
+        │                          quality_not_installed, not_found, method_not_allowed
         ├── InvalidImage           not_an_image, unsupported_format, truncated_image, corrupt_image
         ├── TooLarge               too_many_bytes, too_many_pixels
         ├── UploadTimeout          request_timeout
@@ -157,6 +157,7 @@ EXCEPTION_OF: dict[ErrorCode, type[ServiceError]] = {
     ErrorCode.MALFORMED_REQUEST: InvalidRequest,
     ErrorCode.UNKNOWN_OPTION: InvalidRequest,
     ErrorCode.INVALID_OPTION: InvalidRequest,
+    ErrorCode.QUALITY_NOT_INSTALLED: InvalidRequest,
     ErrorCode.NOT_FOUND: InvalidRequest,
     ErrorCode.METHOD_NOT_ALLOWED: InvalidRequest,
     ErrorCode.NOT_AN_IMAGE: InvalidImage,

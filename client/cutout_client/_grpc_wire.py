@@ -142,6 +142,8 @@ def _decode_cutout(raw: bytes) -> Reply:
         timings_ms=dict(meta.timings_ms),
         request_id=meta.request_id,
         quality=meta.quality,
+        mode=meta.mode,
+        confidence=meta.confidence if meta.HasField("confidence") else None,
     )
 
 

@@ -99,6 +99,8 @@ def _result(request: Request, answer: HttpAnswer) -> CutoutResult:
         timings_ms=server_timing(headers.get("server-timing", "")),
         request_id=headers.get("x-request-id", request.request_id),
         quality=headers["x-cutout-quality"],
+        mode=headers.get("x-cutout-mode", ""),
+        confidence=float(headers["x-cutout-confidence"]) if "x-cutout-confidence" in headers else None,
     )
 
 

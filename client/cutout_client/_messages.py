@@ -46,7 +46,8 @@ class CutoutResult:
     width, height: its size in pixels; source_width, source_height: the upright photo's (EXIF orientation applied).
     subject: the smallest box of the result that holds every pixel with alpha ≥ 0.5, None without a subject.
     coverage: mean alpha, 0..1. warnings: `ResultWarning` values, e.g. "no_subject".
-    timings_ms: milliseconds by stage. quality: the quality that ran.
+    timings_ms: milliseconds by stage. quality: the quality that ran. mode: the matting's, empty where none ran.
+    confidence: probability that the cut-out shows the right thing, 0..1, None where unknown.
     """
 
     data: bytes = field(repr=False)
@@ -62,6 +63,8 @@ class CutoutResult:
     timings_ms: Mapping[str, float] = field(default_factory=dict)
     request_id: str = ""
     quality: str = ""
+    mode: str = ""
+    confidence: float | None = None
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Writes `data` to `path`, replacing what is there, whole or not at all. Raises OSError."""

@@ -17,7 +17,7 @@ from cutout_client._config import Retry, Timeout
 from cutout_client._endpoint import Endpoint
 from cutout_client._version import __version__
 from cutout_core.contract import OPTION_HELP, CutoutError, Options
-from cutout_core.contract.options import ICC_MODES, OUTPUTS
+from cutout_core.contract.options import FLAGS, ICC_MODES, MODE_CHOICES, OUTPUTS
 
 DONE, SOME_FAILED, UNREACHABLE, INTERRUPTED = 0, 1, 3, 130
 
@@ -87,6 +87,9 @@ def _settings(args: argparse.Namespace, plan: Plan) -> RunSettings:
         "size": args.size,
         "icc": args.icc,
         "quality": args.quality,
+        "mode": args.mode,
+        "decontaminate": args.decontaminate,
+        "cleanup": args.cleanup,
     }
     Options.parse({name: value for name, value in given.items() if value is not None})
     return RunSettings(
@@ -100,6 +103,9 @@ def _settings(args: argparse.Namespace, plan: Plan) -> RunSettings:
         size=args.size,
         icc=args.icc,
         quality=args.quality,
+        mode=args.mode,
+        decontaminate=None if args.decontaminate is None else FLAGS[args.decontaminate],
+        cleanup=None if args.cleanup is None else FLAGS[args.cleanup],
     )
 
 
@@ -134,6 +140,9 @@ def _parser() -> argparse.ArgumentParser:
     options.add_argument("--size", type=_positive, metavar="MEGAPIXELS", help=_help("size"))
     options.add_argument("--icc", choices=ICC_MODES, help=_help("icc"))
     options.add_argument("--quality", metavar="QUALITY", help=_help("quality"))
+    options.add_argument("--mode", choices=MODE_CHOICES, help=_help("mode"))
+    options.add_argument("--decontaminate", choices=FLAGS, help=_help("decontaminate"))
+    options.add_argument("--cleanup", choices=FLAGS, help=_help("cleanup"))
     running = parser.add_argument_group("running")
     running.add_argument("-j", "--jobs", type=_count_from(1), default=4, help="images in flight at a time (4)")
     running.add_argument(

@@ -1,9 +1,9 @@
 """Micro-batching driven by free slots.
 
-A fixed number of batches may be in flight to the engine. Whenever a slot frees, or a row arrives while one is
-free, a batch is cut from what waits; so an idle service adds no delay, and batch size follows the load without a
-timer. Rows that expired or whose caller left are dropped and counted before a batch is cut. This file knows neither
-HTTP nor Triton.
+A fixed number of batches may be in flight to each ensemble, so that a slow one never holds up another. Whenever a slot
+frees, or a row arrives while one is free, a batch is cut from what waits; so an idle service adds no delay, and batch
+size follows the load without a timer. Rows that expired or whose caller left are dropped and counted before a batch is
+cut. This file knows neither HTTP nor Triton.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -65,15 +65,29 @@ class _Batch:
 
 
 class Batcher:
-    """Cuts batches for any number of ensembles, which take turns."""
+    """Cuts batches for any number of ensembles, each with `slots` of its own.
 
-    def __init__(self, run: RunBatch, observer: BatchObserver, *, slots: int, max_rows: int, max_pixels: int) -> None:
+    max_rows: rows in one batch; max_rows_of: the same for ensembles with a bound of their own.
+    """
+
+    def __init__(
+        self,
+        run: RunBatch,
+        observer: BatchObserver,
+        *,
+        slots: int,
+        max_rows: int,
+        max_pixels: int,
+        max_rows_of: Mapping[str, int] | None = None,
+    ) -> None:
         self._run = run
         self._observer = observer
-        self._free_slots = slots
+        self._slots = slots
         self._max_rows = max_rows
+        self._max_rows_of = max_rows_of or {}
         self._max_pixels = max_pixels
         self._queues: dict[str, deque[_Entry]] = {}
+        self._busy: Counter[str] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -94,7 +108,7 @@ class Batcher:
         loop = asyncio.get_running_loop()
         entry = _Entry(row, loop.create_future(), time.monotonic())
         self._queues.setdefault(ensemble, deque()).append(entry)
-        self._cut()
+        self._cut(ensemble)
         try:
             async with asyncio.timeout(max(0.0, row.deadline - time.monotonic())):
                 result = await entry.future
@@ -132,22 +146,19 @@ class Batcher:
         if batch.live == 0 and batch.task is not None:
             batch.task.cancel()
 
-    def _cut(self) -> None:
-        """Starts batches while a slot is free and something waits."""
-        while self._free_slots > 0:
-            ensemble = next((name for name, queue in self._queues.items() if queue), None)
-            if ensemble is None:
-                return
-            entries = self._take(self._queues[ensemble])
-            self._queues[ensemble] = self._queues.pop(ensemble)  # to the back: ensembles take turns
+    def _cut(self, ensemble: str) -> None:
+        """Starts batches while one of the ensemble's slots is free and something waits for it."""
+        queue = self._queues[ensemble]
+        while queue and self._busy[ensemble] < self._slots:
+            entries = self._take(queue, self._max_rows_of.get(ensemble, self._max_rows))
             if entries:
                 self._start(ensemble, entries)
 
-    def _take(self, queue: deque[_Entry]) -> list[_Entry]:
+    def _take(self, queue: deque[_Entry], max_rows: int) -> list[_Entry]:
         now = time.monotonic()
         entries: list[_Entry] = []
         pixels = 0
-        while queue and len(entries) < self._max_rows:
+        while queue and len(entries) < max_rows:
             entry = queue[0]
             if entry.row.deadline <= now:
                 queue.popleft()
@@ -167,11 +178,11 @@ class Batcher:
         batch = _Batch(live=len(entries))
         for entry in entries:
             entry.started, entry.batch = now, batch
-        self._free_slots -= 1
+        self._busy[ensemble] += 1
         self._observer.batch_started(ensemble, len(entries))
         batch.task = asyncio.create_task(self._run_batch(ensemble, entries))
         self._tasks.add(batch.task)
-        batch.task.add_done_callback(lambda task: self._finish(task, entries))
+        batch.task.add_done_callback(lambda task: self._finish(task, ensemble, entries))
 
     async def _run_batch(self, ensemble: str, entries: list[_Entry]) -> None:
         rows = [entry.row for entry in entries]
@@ -182,14 +193,14 @@ class Batcher:
             if not entry.future.done():
                 entry.future.set_result(result)
 
-    def _finish(self, task: asyncio.Task[None], entries: list[_Entry]) -> None:
+    def _finish(self, task: asyncio.Task[None], ensemble: str, entries: list[_Entry]) -> None:
         """Frees the slot and resolves every future on every path."""
         self._tasks.discard(task)
-        self._free_slots += 1
+        self._busy[ensemble] -= 1
         error: BaseException | None
         error = CutoutError(ErrorCode.SHUTTING_DOWN) if task.cancelled() else task.exception()
         if error is not None:
             for entry in entries:
                 if not entry.future.done():
                     entry.future.set_exception(error)
-        self._cut()
+        self._cut(ensemble)

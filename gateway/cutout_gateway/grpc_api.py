@@ -149,6 +149,9 @@ def _message(reply: CutoutReply) -> pb.RemoveBackgroundResponse:
             warnings=meta.warnings,
             timings_ms=meta.timings_ms,
             quality=meta.quality,
+            mode=meta.mode,
+            mode_certainty=meta.mode_certainty,
+            confidence=meta.confidence,
         ),
     )
     if meta.subject is not None:

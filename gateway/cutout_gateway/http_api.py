@@ -38,7 +38,10 @@ _SERVER_TIMING = (
     "preprocess",
     "engines",
     "decode",
-    "alpha",
+    "refine",
+    "tiles",
+    "cleanup",
+    "decontaminate",
     "compose",
     "encode",
     "postprocess",
@@ -184,6 +187,10 @@ def _bytes_reply(reply: CutoutReply) -> Response:
             f"{name};dur={meta.timings_ms[name]:.2f}" for name in _SERVER_TIMING if name in meta.timings_ms
         ),
     }
+    if meta.mode:
+        headers["X-Cutout-Mode"] = meta.mode
+    if meta.confidence is not None:
+        headers["X-Cutout-Confidence"] = f"{meta.confidence:.3f}"
     if meta.subject is not None:
         box = meta.subject
         headers["X-Cutout-Subject"] = f"{box.left},{box.top},{box.width},{box.height}"
@@ -206,6 +213,9 @@ def _json_reply(reply: CutoutReply) -> Response:
             "height": meta.height,
             "subject": asdict(meta.subject) if meta.subject else None,
             "coverage": meta.coverage,
+            "mode": meta.mode or None,
+            "mode_certainty": meta.mode_certainty,
+            "confidence": meta.confidence,
             "warnings": meta.warnings,
             "timings_ms": meta.timings_ms,
             "quality": meta.quality,

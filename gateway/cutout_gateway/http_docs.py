@@ -11,14 +11,17 @@ from starlette.staticfiles import StaticFiles
 from swagger_ui_bundle import swagger_ui_path
 
 from cutout_core.contract import ERROR_TABLE, OPTION_HELP, Limits
-from cutout_core.contract.options import ICC_MODES, OUTPUTS
-from cutout_core.contract.tensors import ENSEMBLES
+from cutout_core.contract.options import FLAGS, ICC_MODES, MODE_CHOICES, OUTPUTS
+from cutout_core.contract.tensors import DEFAULT_QUALITY, ENSEMBLES
 
 _SCHEMAS: dict[str, dict[str, Any]] = {
-    "quality": {"type": "string", "enum": list(ENSEMBLES), "default": "fast"},
+    "quality": {"type": "string", "enum": list(ENSEMBLES), "default": DEFAULT_QUALITY},
+    "mode": {"type": "string", "enum": list(MODE_CHOICES), "default": "auto"},
     "output": {"type": "string", "enum": list(OUTPUTS), "default": "png"},
     "background": {"type": "string", "default": "transparent", "examples": ["white", "#ff8800"]},
     "size": {"type": "number", "minimum": 0.0001, "maximum": 1000},
+    "decontaminate": {"type": "string", "enum": list(FLAGS), "default": "on"},
+    "cleanup": {"type": "string", "enum": list(FLAGS), "default": "on"},
     "icc": {"type": "string", "enum": list(ICC_MODES), "default": "keep"},
 }
 
@@ -30,6 +33,8 @@ _RESULT_HEADERS = {
     "X-Cutout-Source-Height": "Height of the upright photo, pixels.",
     "X-Cutout-Source-Format": "Format of the photo.",
     "X-Cutout-Quality": "The quality that ran.",
+    "X-Cutout-Mode": "The matting's mode, the caller's or the automatic choice; absent without matting.",
+    "X-Cutout-Confidence": "Probability that the cut-out shows the right thing, 0..1; absent where unknown.",
     "X-Cutout-Coverage": "Mean alpha of the result, 0..1.",
     "X-Cutout-Subject": "left,top,width,height of the subject in the result; absent without a subject.",
     "X-Cutout-Warnings": "Comma-separated warnings; absent without any.",

@@ -16,7 +16,7 @@ from cutout_core.contract.tensors import ENSEMBLES
 OK = "ok"
 
 #: Stages of `cutout_stage_seconds`, by their names in META's timings.
-STAGES = ("queue", "preprocess", "engines", "postprocess", "encode", "total")
+STAGES = ("queue", "preprocess", "engines", "postprocess", "refine", "tiles", "decontaminate", "encode", "total")
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 

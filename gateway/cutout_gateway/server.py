@@ -94,6 +94,7 @@ class Server:
             self.metrics,
             slots=settings.batch_slots,
             max_rows=settings.max_batch_rows,
+            max_rows_of={ENSEMBLES["high"]: settings.max_batch_rows_high},
             max_pixels=settings.max_batch_pixels,
         )
         service = CutoutService(settings.limits, Admission(budget), batcher, self.metrics)
@@ -197,11 +198,11 @@ class Server:
         if self._embedded is not None and not self._embedded.alive:
             return Readiness(reason="Triton is being restarted.")
         readiness = await triton.readiness()
-        if readiness.ready and triton.suspect:
-            ensemble = next(ENSEMBLES[quality] for quality, ready in readiness.qualities.items() if ready)
-            if not await triton.answers(ensemble):
+        for quality, ready in readiness.qualities.items():
+            ensemble = ENSEMBLES[quality]
+            if ready and triton.suspect(ensemble) and not await triton.answers(ensemble):
                 if self._embedded is not None:
-                    self._embedded.restart("it answers no request")
+                    self._embedded.restart(f"{ensemble} answers no request")
                 return Readiness(reason="Triton does not answer requests.")
         return readiness
 

@@ -99,8 +99,7 @@ class CutoutService:
         with self.admission.permit(len(request.image)) as weight:
             pixels = await self._inspect(request)
             weight.add(pixels=pixels)
-            if not self.readiness.qualities.get(options.quality, False):
-                raise CutoutError(ErrorCode.MODEL_UNAVAILABLE, retry_after_s=2.0)
+            self._check_quality(options.quality)
             row = Row(request.image, options.to_json(), pixels, request.deadline)
             result, queued_s = await self._batcher.submit(options.ensemble, row)
         meta = result.meta
@@ -115,6 +114,20 @@ class CutoutService:
         for warning in _KNOWN_WARNINGS.intersection(meta.warnings):
             self.metrics.warnings.labels(warning).inc()
         return CutoutReply(result.result, options, meta, request.request_id)
+
+    def _check_quality(self, quality: str) -> None:
+        """Raises `CutoutError` QUALITY_NOT_INSTALLED or MODEL_UNAVAILABLE where the quality cannot be served now."""
+        if self.readiness.qualities.get(quality, False):
+            return
+        if quality in self.readiness.absent:
+            others = ", ".join(name for name, ready in self.readiness.qualities.items() if ready)
+            raise CutoutError(
+                ErrorCode.QUALITY_NOT_INSTALLED,
+                f"This server was set up without the models of quality {quality!r}; it serves {others or 'none yet'}. "
+                "Its operator can add them with `make models HIGH=1` and a restart.",
+                field="quality",
+            )
+        raise CutoutError(ErrorCode.MODEL_UNAVAILABLE, retry_after_s=2.0)
 
     async def _inspect(self, request: CutoutRequest) -> int:
         """The image's pixels, from its header; off the event loop, as a hostile TIFF may take its time."""

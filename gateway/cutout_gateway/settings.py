@@ -65,9 +65,11 @@ class Settings(BaseSettings):
     max_uploads: int = Field(256, ge=1, le=100_000)
     """HTTP bodies and gRPC messages that may be on their way in at once."""
     batch_slots: int = Field(2, ge=1, le=64)
-    """Batches in flight to Triton at once."""
+    """Batches in flight to Triton at once, of each quality."""
     max_batch_rows: int = Field(8, ge=1, le=MAX_BATCH_SIZE)
     """Images in one batch."""
+    max_batch_rows_high: int = Field(2, ge=1, le=MAX_BATCH_SIZE)
+    """Images in one batch of quality high: few, as each takes seconds on a CPU and all are answered together."""
     max_batch_pixels: int = Field(48_000_000, ge=1024)
     """Pixels in one batch; an image above it travels alone."""
 

@@ -11,6 +11,7 @@ import base64
 import logging
 import struct
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -19,7 +20,7 @@ from tritonclient.grpc import service_pb2 as pb
 from tritonclient.grpc import service_pb2_grpc
 
 from cutout_core.contract import CutoutError, ErrorCode, RowMeta
-from cutout_core.contract.tensors import ENGINES, ENSEMBLES, PROFILE_BACKENDS
+from cutout_core.contract.tensors import ENGINES, ENSEMBLES, PROFILE_BACKENDS, QUALITY_ENGINES
 from cutout_gateway.batcher import Row, RowResult
 
 log = logging.getLogger("cutout.gateway.triton")
@@ -52,14 +53,18 @@ _TINY_PNG = base64.b64decode(
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """Served now: `qualities` maps quality to ready, `reason` is one sentence where something is not."""
+    """Served now: `qualities` maps quality to ready, `reason` is one sentence where something is not.
+
+    absent: qualities whose models Triton does not have at all, which is how it was set up and no fault.
+    """
 
     qualities: dict[str, bool] = field(default_factory=dict)
     reason: str = "Triton has not answered yet."
+    absent: frozenset[str] = frozenset()
 
     @property
     def ready(self) -> bool:
-        """True where at least one quality, and every configured engine's backend, is as it should be."""
+        """True where at least one quality can be served."""
         return any(self.qualities.values())
 
     def __str__(self) -> str:
@@ -73,7 +78,7 @@ class TritonClient:
 
     def __init__(self, url: str, profile: str) -> None:
         self._profile = profile
-        self._unanswered = 0
+        self._unanswered: Counter[str] = Counter()
         self._channel = grpc.aio.insecure_channel(url, options=_CHANNEL_OPTIONS)
         self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
 
@@ -104,12 +109,12 @@ class TritonClient:
             response = await self._stub.ModelInfer(request, timeout=remaining)
         except grpc.aio.AioRpcError as error:
             translated = _translate(error)
-            self._unanswered = self._unanswered + 1 if translated.code in _NO_ANSWER else 0
+            self._unanswered[ensemble] = self._unanswered[ensemble] + 1 if translated.code in _NO_ANSWER else 0
             raise translated from None
         except asyncio.CancelledError:
-            self._unanswered += 1
+            self._unanswered[ensemble] += 1
             raise
-        self._unanswered = 0
+        self._unanswered[ensemble] = 0
         outputs = {
             tensor.name: list(_unpack(raw))
             for tensor, raw in zip(response.outputs, response.raw_output_contents, strict=True)
@@ -121,10 +126,9 @@ class TritonClient:
             log.error("ensemble %s answered with unusable outputs %s: %s", ensemble, list(outputs), error)
             raise CutoutError(ErrorCode.INTERNAL) from error
 
-    @property
-    def suspect(self) -> bool:
-        """Whether several batches in a row got no answer at all: a step of Triton may hang."""
-        return self._unanswered >= _SUSPECT_AFTER
+    def suspect(self, ensemble: str) -> bool:
+        """Whether several batches in a row got no answer at all: one of the ensemble's steps may hang."""
+        return self._unanswered[ensemble] >= _SUSPECT_AFTER
 
     async def answers(self, ensemble: str) -> bool:
         """Sends a tiny image of our own and tells whether the models say anything to it."""
@@ -136,26 +140,35 @@ class TritonClient:
         return True
 
     async def readiness(self) -> Readiness:
-        """Asks which ensembles are ready and whether the engines run on the profile's backend."""
+        """Asks which ensembles are ready and whether their engines run on the profile's backend."""
         try:
-            qualities = {}
+            qualities, reasons = {}, []
             for quality, ensemble in ENSEMBLES.items():
                 answer = await self._stub.ModelReady(pb.ModelReadyRequest(name=ensemble), timeout=_PROBE_TIMEOUT_S)
                 qualities[quality] = bool(answer.ready)
+            absent = frozenset() if all(qualities.values()) else await self._absent()
+            missing = [quality for quality, ready in qualities.items() if not ready and quality not in absent]
             if not any(qualities.values()):
-                return Readiness(qualities, "Triton's models are not loaded.")
-            for engine in ENGINES:
+                return Readiness(qualities, "Triton's models are not loaded.", absent)
+            if missing:
+                reasons.append(f"Not ready: {', '.join(missing)}.")
+            used = {engine for quality, ready in qualities.items() if ready for engine in QUALITY_ENGINES[quality]}
+            expected = PROFILE_BACKENDS[self._profile]
+            for engine in sorted(used):
                 backend = await self._backend(engine)
-                expected = PROFILE_BACKENDS[self._profile]
                 if backend != expected:
-                    return Readiness(
-                        dict.fromkeys(qualities, False),
-                        f"{engine} runs on backend {backend!r}; profile {self._profile} means {expected!r}.",
-                    )
+                    reasons.append(f"{engine} runs on backend {backend!r}; profile {self._profile} means {expected!r}.")
+                    qualities |= {q: False for q, engines in QUALITY_ENGINES.items() if engine in engines}
         except grpc.aio.AioRpcError as error:
             return Readiness(reason=f"Triton does not answer ({error.code().name}).")
-        missing = [quality for quality, ready in qualities.items() if not ready]
-        return Readiness(qualities, f"Not ready: {', '.join(missing)}." if missing else "")
+        return Readiness(qualities, " ".join(reasons), absent)
+
+    async def _absent(self) -> frozenset[str]:
+        """The qualities whose ensemble is not in Triton's repository."""
+        request = pb.RepositoryIndexRequest()
+        index = await self._stub.RepositoryIndex(request, timeout=_PROBE_TIMEOUT_S)
+        known = {model.name for model in index.models}
+        return frozenset(quality for quality, ensemble in ENSEMBLES.items() if ensemble not in known)
 
     async def server_version(self) -> str:
         """Triton's own version, empty where it does not answer."""

@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[2]
 ALLOWED: dict[str, set[str]] = {
     "core/cutout_core/contract": set(),
     "core/cutout_core/imaging": {"cutout_core.contract"},
+    "core/cutout_core/serving": {"cutout_core.contract", "cutout_core.imaging", "cutout_core.no_telemetry"},
     "client/cutout_client": {"cutout_core.contract"},
     "client/demo": {"cutout_core.contract", "cutout_client", "cutout_loadtest"},
     "build/cutout_build": {"cutout_core"},

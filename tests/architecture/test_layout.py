@@ -72,6 +72,9 @@ def test_the_lock_pins_every_direct_dependency() -> None:
     groups = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]
     lock = (ROOT / "requirements.lock").read_text()
     pinned = {line.split("==")[0].strip() for line in lock.splitlines() if "==" in line and not line.startswith("#")}
+    assert [requirement.split("==")[0] for requirement in groups.pop("train")] == [
+        "torch"
+    ]  # outside, and pinned itself
     for group in groups.values():
         for requirement in group:
             name = requirement.split("[")[0].split("=")[0].split("<")[0].split(">")[0].strip().lower()

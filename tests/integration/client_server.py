@@ -149,7 +149,9 @@ class _Handler(BaseHTTPRequestHandler):
             "X-Cutout-Source-Width": "80",
             "X-Cutout-Source-Height": "60",
             "X-Cutout-Source-Format": "jpeg",
-            "X-Cutout-Quality": "fast",
+            "X-Cutout-Quality": "standard",
+            "X-Cutout-Mode": "portrait",
+            "X-Cutout-Confidence": "0.875",
             "X-Cutout-Coverage": "0.2500",
             "Server-Timing": ", ".join(f"{name};dur={value:.2f}" for name, value in TIMINGS.items()),
         }
@@ -255,7 +257,9 @@ def _remove_background(script: ScriptedServer, raw: bytes, context: grpc.Service
         coverage=0.25,
         warnings=answer.warnings,
         timings_ms=TIMINGS,
-        quality="fast",
+        quality="standard",
+        mode="portrait",
+        confidence=0.875,
     )
     content_type = CONTENT_TYPES[message.options.get("output", "png")]
     return cutout_pb2.RemoveBackgroundResponse(result=RESULT, content_type=content_type, meta=meta).SerializeToString()

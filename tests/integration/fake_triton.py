@@ -14,6 +14,7 @@ from tritonclient.grpc import service_pb2_grpc
 
 from cutout_core.contract import Box, RowError, RowMeta
 from cutout_core.contract.errors import ErrorCode
+from cutout_core.contract.tensors import ENSEMBLES, MODELS
 
 #: What the fake answers as RESULT of every good row.
 RESULT = b"\x89PNG\r\n\x1a\n-fake-result"
@@ -42,9 +43,13 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
         self.result = RESULT
         self.backend = "python"
         self.models_ready = True
+        self.absent: set[str] = set()
+        self.not_ready: set[str] = set()
+        self.backends: dict[str, str] = {}
         self.fail_with: grpc.StatusCode | None = None
         self.row_error: RowError | None = None
         self.batches: list[int] = []
+        self.ensembles: list[str] = []
         self.options: list[bytes] = []
         self.cancelled = threading.Event()
         self._server = grpc.server(ThreadPoolExecutor(16), options=[("grpc.max_receive_message_length", -1)])
@@ -59,7 +64,9 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
         """Back to good behaviour."""
         self.delay_s, self.result, self.backend, self.models_ready = 0.0, RESULT, "python", True
         self.fail_with, self.row_error = None, None
+        self.absent, self.not_ready, self.backends = set(), set(), {}
         self.batches.clear()
+        self.ensembles.clear()
         self.options.clear()
         self.cancelled.clear()
 
@@ -67,11 +74,16 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
         return pb.ServerMetadataResponse(name="fake", version="0.0")
 
     def ModelReady(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
-        return pb.ModelReadyResponse(ready=self.models_ready)
+        return pb.ModelReadyResponse(ready=self.models_ready and request.name not in self.absent | self.not_ready)
+
+    def RepositoryIndex(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
+        return pb.RepositoryIndexResponse(
+            models=[pb.RepositoryIndexResponse.ModelIndex(name=name) for name in MODELS if name not in self.absent]
+        )
 
     def ModelConfig(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
         answer = pb.ModelConfigResponse()
-        answer.config.name, answer.config.backend = request.name, self.backend
+        answer.config.name, answer.config.backend = request.name, self.backends.get(request.name, self.backend)
         answer.config.parameters["precision"].string_value = "fp32"
         return answer
 
@@ -79,6 +91,7 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
         context.add_callback(lambda: None if context.code() else self.cancelled.set())
         images, options = (unpack(raw) for raw in request.raw_input_contents)
         self.batches.append(len(images))
+        self.ensembles.append(request.model_name)
         self.options.extend(options)
         end = time.monotonic() + self.delay_s
         while time.monotonic() < end and context.is_active():
@@ -88,7 +101,11 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
         response = pb.ModelInferResponse(model_name=request.model_name)
         metas, results = [], []
         for _ in images:
-            meta = RowMeta(source_format="jpeg", source_width=96, source_height=64, width=96, height=64, quality="fast")
+            meta = RowMeta(source_format="jpeg", source_width=96, source_height=64, width=96, height=64)
+            meta.quality = next(quality for quality, name in ENSEMBLES.items() if name == request.model_name)
+            if meta.quality != "fast":
+                meta.mode, meta.mode_certainty = "portrait", 0.75
+            meta.confidence = 0.9375
             meta.error, meta.subject, meta.coverage = self.row_error, Box(1, 2, 3, 4), 0.25
             meta.timings_ms = {"preprocess": 1.0, "engines": 2.0, "postprocess": 3.0, "encode": 1.5}
             metas.append(meta.to_json())

@@ -29,7 +29,7 @@ from cutout_client import (
     UnsupportedOperation,
 )
 from cutout_client._exceptions import EXCEPTION_OF
-from cutout_core.contract import ERROR_TABLE, ErrorCode
+from cutout_core.contract import ERROR_TABLE, ErrorCode, Options
 from tests.integration.client_callers import ASYNC, SYNC, Caller
 from tests.integration.client_server import INFO, RESULT, TIMINGS, Answer, ScriptedServer, serve_grpc, serve_http
 
@@ -72,7 +72,8 @@ def test_a_result_is_whole(caller: Caller, server: ScriptedServer) -> None:
     result = caller.cut_out(request_id="id-1")
     assert (result.data, result.content_type) == (RESULT, "image/png")
     assert (result.width, result.height, result.source_width, result.source_height) == (40, 30, 80, 60)
-    assert (result.source_format, result.quality, result.request_id) == ("jpeg", "fast", "id-1")
+    assert (result.source_format, result.quality, result.request_id) == ("jpeg", "standard", "id-1")
+    assert (result.mode, result.confidence) == ("portrait", 0.875)
     assert (result.subject, result.coverage) == (Box(1, 2, 30, 20), 0.25)
     assert result.warnings == ("animated_first_frame", "color_profile_ignored")
     assert result.timings_ms == TIMINGS
@@ -85,12 +86,14 @@ def test_no_subject(caller: Caller, server: ScriptedServer) -> None:
 
 
 def test_options_image_and_deadline_arrive_as_given(caller: Caller, server: ScriptedServer) -> None:
-    options = {"output": "webp", "background": "#ff0000&x=1 ä", "icc": "srgb", "quality": "fast", "size": 1.5}
+    options = {"output": "webp", "background": "#ff0000&x=1 ä", "icc": "srgb", "quality": "high", "size": 1.5}
+    options |= {"mode": "portrait", "decontaminate": False, "cleanup": True}
     image = bytes(range(256)) * 4000
     assert caller.cut_out(image, timeout=9, **options).content_type == "image/webp"
     seen = server.seen[0]
     assert seen.image == image
-    assert seen.options == {**options, "size": "1.5"}
+    assert seen.options == {**options, "size": "1.5", "decontaminate": "False", "cleanup": "True"}
+    assert Options.parse({"decontaminate": "False", "cleanup": "True"}) == Options(decontaminate=False, cleanup=True)
     assert len(seen.request_id) == 32
     assert seen.timeout_ms == pytest.approx(9000, rel=0.05)
 

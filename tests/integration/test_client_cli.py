@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from cutout_client.cli import main
-from cutout_core.contract import ErrorCode
+from cutout_core.contract import ErrorCode, Options
 from tests.integration.client_server import RESULT, Answer, ScriptedServer, serve_grpc, serve_http
 
 
@@ -64,10 +64,11 @@ def test_one_photo(server: ScriptedServer, capsys: pytest.CaptureFixture[str]) -
 
 def test_options_reach_the_server(server: ScriptedServer) -> None:
     photos("photo.jpg")
-    options = ["--background", "#fff", "--size", "0.5", "--icc", "srgb", "--quality", "fast", "--timeout", "9"]
+    options = ["--background", "#fff", "--size", "0.5", "--icc", "srgb", "--quality", "high", "--timeout", "9"]
+    options += ["--mode", "product", "--decontaminate", "off", "--cleanup", "on"]
     assert main(["photo.jpg", "-o", "out.jpg", *options]) == 0
-    expected = {"output": "jpeg", "background": "#fff", "size": "0.5", "icc": "srgb", "quality": "fast"}
-    assert server.seen[0].options == expected
+    expected = {"output": "jpeg", "background": "#fff", "size": "0.5", "icc": "srgb", "quality": "high"}
+    assert server.seen[0].options == expected | {"mode": "product", "decontaminate": "False", "cleanup": "True"}
     assert server.seen[0].timeout_ms == pytest.approx(9000, abs=500)
 
 
@@ -171,6 +172,8 @@ def test_pipes_between_processes(server: ScriptedServer) -> None:
         (["a.jpg", "--background", "blurple"], "'background' is 'blurple'"),
         (["a.jpg", "-f", "jpeg", "--background", "#0008"], "JPEG has no transparency"),
         (["a.jpg", "--quality", "best"], "'quality' is 'best'"),
+        (["a.jpg", "--mode", "pet"], "invalid choice: 'pet'"),
+        (["a.jpg", "--mode", "product", "--quality", "fast"], "has no matting"),
         (["a.jpg", "--size", "0"], "is not above 0"),
         (["a.jpg", "-j", "0"], "not a whole number from 1"),
         (["a.jpg", "--timeout", "soon"], "--timeout"),
@@ -263,8 +266,8 @@ def test_help_is_complete(capsys: pytest.CaptureFixture[str]) -> None:
         main(["--help"])
     assert left.value.code == 0
     text = capsys.readouterr().out
-    for option in ("--server", "--output", "--background", "--size", "--icc", "--quality", "--jobs", "--timeout"):
-        assert option in text
+    for option in (*Options.__dataclass_fields__, "server", "jobs", "timeout"):
+        assert f"--{option}" in text
     for part in ("--retries", "--overwrite", "--json", "--quiet", "examples:", "exit status:", "CUTOUT_SERVER"):
         assert part in text
 

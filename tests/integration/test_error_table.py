@@ -36,7 +36,7 @@ def test_over_http(gateway: GatewayProcess, small_jpeg: bytes, code: ErrorCode) 
         }
     }
     metrics = httpx.get(f"{gateway.http}/metrics").text
-    assert f'cutout_requests_total{{outcome="{code.value}",output="png",protocol="http",quality="fast"}}' in metrics
+    assert f'cutout_requests_total{{outcome="{code.value}",output="png",protocol="http",quality="standard"}}' in metrics
 
 
 def test_over_grpc(gateway: GatewayProcess, small_jpeg: bytes, code: ErrorCode) -> None:

@@ -58,6 +58,8 @@ def test_the_call(channel: grpc.Channel, triton: FakeTriton, small_jpeg: bytes) 
     assert response.meta.request_id == "abc"
     assert (response.meta.width, response.meta.height) == (96, 64)
     assert response.meta.subject == pb.Box(left=1, top=2, width=3, height=4)
+    assert (response.meta.quality, response.meta.mode) == ("standard", "portrait")
+    assert (response.meta.mode_certainty, response.meta.confidence) == (0.75, 0.9375)
     assert response.meta.timings_ms["total"] > 0
     assert json.loads(triton.options[-1]) == {"output": "webp"}
 

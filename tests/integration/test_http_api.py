@@ -13,7 +13,7 @@ import grpc
 import httpx
 import pytest
 
-from cutout_core.contract import ERROR_TABLE, ErrorCode
+from cutout_core.contract import ERROR_TABLE, ErrorCode, Options
 from tests.integration.fake_triton import INTERNAL_ROW, RESULT, FakeTriton
 from tests.integration.gateway_process import GatewayProcess
 
@@ -42,6 +42,9 @@ def test_raw_body_with_options_in_the_query(gateway: GatewayProcess, triton: Fak
     assert response.headers["x-cutout-width"] == "96"
     assert response.headers["x-cutout-subject"] == "1,2,3,4"
     assert response.headers["x-cutout-coverage"] == "0.2500"
+    assert response.headers["x-cutout-quality"] == "standard"
+    assert response.headers["x-cutout-mode"] == "portrait"
+    assert response.headers["x-cutout-confidence"] == "0.938"
     assert "queue;dur=" in response.headers["server-timing"]
     assert json.loads(triton.options[-1]) == {"output": "webp", "size": 0.5}
 
@@ -98,7 +101,11 @@ def test_unknown_option(gateway: GatewayProcess, small_jpeg: bytes) -> None:
     ("options", "field"),
     [
         ({"output": "gif"}, "output"),
-        ({"quality": "high"}, "quality"),
+        ({"quality": "best"}, "quality"),
+        ({"mode": "pet"}, "mode"),
+        ({"mode": "portrait", "quality": "fast"}, "mode"),
+        ({"decontaminate": "maybe"}, "decontaminate"),
+        ({"cleanup": "2"}, "cleanup"),
         ({"background": "#12"}, "background"),
         ({"size": "-1"}, "size"),
         ({"size": "nan"}, "size"),
@@ -278,8 +285,8 @@ def test_health_info_metrics_and_docs(gateway: GatewayProcess, small_jpeg: bytes
     assert info["limits"]["max_bytes"] == 200_000
     assert info["engines"]["segmentation"]["precision"] == "fp32"
     metrics = httpx.get(f"{gateway.http}/metrics").text
-    assert 'cutout_requests_total{outcome="ok",output="png",protocol="http",quality="fast"}' in metrics
-    assert 'cutout_stage_seconds_bucket{le="0.001",quality="fast",stage="queue"}' in metrics
+    assert 'cutout_requests_total{outcome="ok",output="png",protocol="http",quality="standard"}' in metrics
+    assert 'cutout_stage_seconds_bucket{le="0.001",quality="standard",stage="queue"}' in metrics
     assert "cutout_build_info{" in metrics
     assert "triton_metrics_url" in httpx.get(f"{gateway.http}/metrics/triton").text.lower()
     page = httpx.get(f"{gateway.http}/docs").text
@@ -287,7 +294,7 @@ def test_health_info_metrics_and_docs(gateway: GatewayProcess, small_jpeg: bytes
     assert "https://" not in page
     assert httpx.get(f"{gateway.http}/docs/static/swagger-ui-bundle.js").status_code == 200
     operation = httpx.get(f"{gateway.http}/openapi.json").json()["paths"]["/v1/cutouts"]["post"]
-    assert {p["name"] for p in operation["parameters"]} >= {"quality", "output", "background", "size", "icc"}
+    assert {p["name"] for p in operation["parameters"]} >= set(Options.__dataclass_fields__)
 
 
 def test_a_wrong_backend_is_not_ready(gateway: GatewayProcess, triton: FakeTriton, small_jpeg: bytes) -> None:

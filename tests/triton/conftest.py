@@ -6,15 +6,20 @@ import asyncio
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import tritonclient.grpc as triton
 from tritonclient.utils import InferenceServerException
 
+from cutout_core.contract.engine import EngineManifest
+from cutout_core.contract.paths import engines_root
+from cutout_core.contract.tensors import ENSEMBLES
 from cutout_gateway.embedded import EmbeddedSettings, EmbeddedTriton
 
 
-def wait_until_ready(url: str, model: str = "cutout_fast", seconds: float = 60.0) -> None:
+def wait_until_ready(url: str, model: str = "cutout", seconds: float = 60.0) -> None:
     """Returns once `model` is ready. Raises TimeoutError."""
     client = triton.InferenceServerClient(url)
     end = time.monotonic() + seconds
@@ -57,11 +62,25 @@ class RunningTriton:
 
 
 @pytest.fixture(scope="session")
-def triton_server() -> Iterator[RunningTriton]:
+def engines(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The built engines, with U²-Net-p's in the place of that of quality `high`, which is slow and may be missing."""
+    folder = tmp_path_factory.mktemp("engines")
+    for engine in ("segmentation", "matting"):
+        (folder / engine).symlink_to(engines_root() / engine)
+    stand_in = folder / "segmentation_high"
+    stand_in.mkdir()
+    (stand_in / "model.onnx").symlink_to(engines_root() / "segmentation" / "model.onnx")
+    replace(EngineManifest.read(engines_root() / "segmentation"), model="segmentation_high").write(stand_in)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def triton_server(engines: Path) -> Iterator[RunningTriton]:
     """A Triton with the whole repository, ready; shared by the session, so leave it alive."""
-    running = RunningTriton(EmbeddedSettings())
+    running = RunningTriton(EmbeddedSettings(engines=engines))
     try:
-        wait_until_ready(running.url)
+        for ensemble in ENSEMBLES.values():
+            wait_until_ready(running.url, ensemble)
         yield running
     finally:
         running.stop()

@@ -128,7 +128,7 @@ def test_a_killed_stub_does_not_stay_dead(gateway: GatewayProcess) -> None:
 def test_a_step_that_hangs_is_noticed_and_replaced(gateway: GatewayProcess) -> None:
     """Triton itself says that it is ready; only requests show that nobody answers them."""
     image = photo("coffee").read_bytes()
-    (victim,) = (p for p in descendants(gateway) if "stub" in p.name() and "segmentation" in " ".join(p.cmdline()))
+    (victim,) = (p for p in descendants(gateway) if "stub" in p.name() and "/segmentation/" in " ".join(p.cmdline()))
     victim.suspend()
     headers = {"X-Cutout-Timeout-Ms": "400"}
     for _ in range(4):

@@ -17,7 +17,7 @@ from tritonclient.utils import InferenceServerException
 
 from cutout_build.photos import photo
 from cutout_core.contract import ErrorCode, Options, RowMeta
-from cutout_core.contract.tensors import ENGINES, MODELS, PROFILE_BACKENDS
+from cutout_core.contract.tensors import ENGINES, ENSEMBLES, MODELS, PROFILE_BACKENDS, QUALITY_ENGINES
 from tests.triton.conftest import RunningTriton
 
 pytestmark = pytest.mark.triton
@@ -30,12 +30,15 @@ def bytes_input(name: str, values: Sequence[bytes]) -> triton.InferInput:
 
 
 def cut_out(
-    client: triton.InferenceServerClient, images: Sequence[bytes], options: Sequence[bytes] | None = None
+    client: triton.InferenceServerClient,
+    images: Sequence[bytes],
+    options: Sequence[bytes] | None = None,
+    ensemble: str = "cutout",
 ) -> tuple[list[bytes], list[RowMeta]]:
     inputs = [bytes_input("IMAGE", images)]
     if options is not None:
         inputs.append(bytes_input("OPTIONS", options))
-    answer = client.infer("cutout_fast", inputs)
+    answer = client.infer(ensemble, inputs)
     results, metas = (answer.as_numpy(name).ravel().tolist() for name in ("RESULT", "META"))
     return results, [RowMeta.from_json(meta) for meta in metas]
 
@@ -51,24 +54,26 @@ def photos() -> list[bytes]:
     return [photo(name).read_bytes() for name in ("astronaut", "chelsea", "coffee")]
 
 
+@pytest.mark.parametrize(("quality", "ensemble"), ENSEMBLES.items())
 def test_a_photo_gives_a_cut_out_of_its_own_size(
-    triton_client: triton.InferenceServerClient, photos: list[bytes]
+    triton_client: triton.InferenceServerClient, photos: list[bytes], quality: str, ensemble: str
 ) -> None:
-    (result,), (meta,) = cut_out(triton_client, photos[:1])
+    (result,), (meta,) = cut_out(triton_client, photos[:1], ensemble=ensemble)
     image = pixels(result)
     assert image.shape == (512, 512, 4)
     assert meta.error is None
-    assert (meta.width, meta.height, meta.quality) == (512, 512, "fast")
+    assert (meta.width, meta.height, meta.quality) == (512, 512, quality)
     alpha = image[..., 3]
     assert alpha[100:180, 190:260].mean() > 250, "the face is not in the cut-out"
     assert alpha[40:200, 400:].mean() < 25, "the background is in the cut-out"
 
 
+@pytest.mark.parametrize("ensemble", ENSEMBLES.values())
 def test_alone_equals_in_a_batch_of_different_sizes(
-    triton_client: triton.InferenceServerClient, photos: list[bytes]
+    triton_client: triton.InferenceServerClient, photos: list[bytes], ensemble: str
 ) -> None:
-    together, _ = cut_out(triton_client, photos)
-    alone = [cut_out(triton_client, [image])[0][0] for image in photos]
+    together, _ = cut_out(triton_client, photos, ensemble=ensemble)
+    alone = [cut_out(triton_client, [image], ensemble=ensemble)[0][0] for image in photos]
     assert [pixels(result).shape[:2] for result in together] == [pixels(image).shape[:2] for image in photos]
     for one, other in zip(alone, together, strict=True):
         np.testing.assert_array_equal(pixels(one), pixels(other))
@@ -152,6 +157,8 @@ def test_engines_report_the_backend_of_the_profile(triton_client: triton.Inferen
 def test_meta_tells_the_precision_that_the_engine_was_given(
     triton_client: triton.InferenceServerClient, photos: list[bytes]
 ) -> None:
-    _, (meta,) = cut_out(triton_client, photos[1:2])
-    parameters = triton_client.get_model_config("segmentation").config.parameters
-    assert meta.precision == {"segmentation": parameters["precision"].string_value}
+    for quality, ensemble in ENSEMBLES.items():
+        _, (meta,) = cut_out(triton_client, photos[1:2], ensemble=ensemble)
+        configs = {engine: triton_client.get_model_config(engine).config for engine in QUALITY_ENGINES[quality]}
+        given = {engine: config.parameters["precision"].string_value for engine, config in configs.items()}
+        assert meta.precision == given

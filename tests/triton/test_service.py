@@ -64,7 +64,9 @@ def test_the_astronaut_against_a_reference_drawn_by_hand(service: GatewayProcess
     rows, columns = np.nonzero(alpha >= 128)
     assert (left, top) == (columns.min(), rows.min())
     assert (left + width, top + height) == (columns.max() + 1, rows.max() + 1)
-    assert "x-cutout-warnings" not in response.headers
+    assert response.headers["x-cutout-warnings"] == "subject_touches_border"  # she is cut off at the bottom
+    assert response.headers["x-cutout-quality"] == "standard"
+    assert response.headers["x-cutout-mode"] == "portrait"
 
 
 @pytest.mark.parametrize("name", ["chelsea", "coffee", "rocket"])
@@ -185,8 +187,10 @@ def test_grpc(service: GatewayProcess) -> None:
 
 def test_tritons_metrics_and_info_are_reachable(service: GatewayProcess) -> None:
     post(service, photo("coffee").read_bytes())
-    assert 'nv_inference_request_success{model="cutout_fast"' in httpx.get(f"{service.http}/metrics/triton").text
+    assert 'nv_inference_request_success{model="cutout"' in httpx.get(f"{service.http}/metrics/triton").text
     info = httpx.get(f"{service.http}/info").json()
+    assert info["qualities"]["standard"] is True
+    assert info["engines"]["matting"]["license"] == "Apache-2.0"
     assert info["triton"] == "2.51.0"
     assert info["profile"] == "cpu"
     assert info["engines"]["segmentation"]["precision"] in {"fp32", "bf16"}

@@ -9,12 +9,24 @@ import pytest
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
-from cutout_core.contract.tensors import ENGINES, ENSEMBLES, MODELS, PROFILE_BACKENDS, TensorSpec
+from cutout_core.contract.tensors import (
+    ENGINES,
+    ENSEMBLES,
+    MODELS,
+    OPTIONAL_MODELS,
+    PROFILE_BACKENDS,
+    QUALITY_ENGINES,
+    TensorSpec,
+)
 
 REPOSITORY = Path(__file__).parents[2] / "model_repository"
 CONFIGS = sorted(path.relative_to(REPOSITORY) for path in REPOSITORY.rglob("*.pbtxt"))
 ADAPTERS = sorted(path.relative_to(REPOSITORY) for path in REPOSITORY.rglob("*.py"))
-TRITON_TYPES = {"BYTES": model_config_pb2.TYPE_STRING, "FP32": model_config_pb2.TYPE_FP32}
+TRITON_TYPES = {
+    "BYTES": model_config_pb2.TYPE_STRING,
+    "FP32": model_config_pb2.TYPE_FP32,
+    "UINT8": model_config_pb2.TYPE_UINT8,
+}
 
 
 def parse(path: Path) -> model_config_pb2.ModelConfig:
@@ -82,7 +94,8 @@ def test_an_ensemble_connects_tensors_of_the_same_kind(ensemble: str) -> None:
     for step in config.ensemble_scheduling.step:
         model = sizes[step.model_name]
         inputs = {t.name: t for t in model.input}
-        assert set(step.input_map) == set(inputs), step.model_name
+        given = set(step.input_map)
+        assert {name for name, tensor in inputs.items() if not tensor.optional} <= given <= set(inputs), step.model_name
         for name, source in step.input_map.items():
             assert known[source] == (inputs[name].data_type, tuple(inputs[name].dims)), (step.model_name, name)
         outputs = {t.name: t for t in model.output}
@@ -91,6 +104,20 @@ def test_an_ensemble_connects_tensors_of_the_same_kind(ensemble: str) -> None:
             known[target] = (outputs[name].data_type, tuple(outputs[name].dims))
     for tensor in config.output:
         assert known[tensor.name] == (tensor.data_type, tuple(tensor.dims))
+
+
+@pytest.mark.parametrize(("quality", "ensemble"), ENSEMBLES.items())
+def test_an_ensemble_runs_the_engines_of_its_quality(quality: str, ensemble: str) -> None:
+    steps = [step.model_name for step in parse(Path(ensemble, "config.pbtxt")).ensemble_scheduling.step]
+    assert tuple(step for step in steps if step in ENGINES) == QUALITY_ENGINES[quality]
+
+
+def test_what_may_be_absent_serves_quality_high_alone() -> None:
+    """Without the optional models every step of the other ensembles is still there."""
+    for quality, ensemble in ENSEMBLES.items():
+        steps = {step.model_name for step in parse(Path(ensemble, "config.pbtxt")).ensemble_scheduling.step}
+        assert bool(steps & set(OPTIONAL_MODELS)) == (quality == "high")
+        assert (ensemble in OPTIONAL_MODELS) == (quality == "high")
 
 
 @pytest.mark.parametrize("path", ADAPTERS, ids=str)

@@ -29,13 +29,15 @@ ASPECTS = (1.0, 4 / 3, 3 / 2, 3 / 4)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Composite:
-    """jpeg: the photo as a file; alpha: [H, W] float32 in 0..1, its ground truth."""
+    """jpeg: the photo as a file. Its ground truth: alpha, [H, W] float32 in 0..1, and foreground, [H, W, 3] uint8, the
+    subject's own colour, defined where alpha > 0."""
 
     name: str
     stamp: str
     backdrop: str
     jpeg: bytes
     alpha: NDArray[np.float32]
+    foreground: NDArray[np.uint8]
 
     def photo(self) -> NDArray[np.uint8]:
         """The decoded photo, RGB, [H, W, 3] uint8."""
@@ -55,28 +57,36 @@ def composites(split: str, count: int, seed: int = 0, min_pixels: int = MIN_PIXE
             queue = [cutouts[i] for i in order.permutation(len(cutouts))]
         rng = np.random.default_rng([seed, 1, index])
         stamp, backdrop = queue.pop(), scenes[rng.integers(len(scenes))]
-        jpeg, alpha = _compose(stamp, backdrop, min_pixels, rng)
-        yield Composite(f"{split}-{index:03d}", stamp.name, backdrop.name, jpeg, alpha)
+        rgba = _shrink(load_stamp(stamp), rng.uniform(MIN_SCALE, 1.0))
+        if rng.random() < 0.5:
+            rgba = rgba[:, ::-1]
+        canvas = _canvas_size(rgba.shape[1], rgba.shape[0], min_pixels, rng)
+        jpeg, alpha, foreground = compose(rgba, backdrop, canvas, rng)
+        yield Composite(f"{split}-{index:03d}", stamp.name, backdrop.name, jpeg, alpha, foreground)
 
 
-def _compose(
-    stamp: Path, backdrop: Backdrop, min_pixels: int, rng: np.random.Generator
-) -> tuple[bytes, NDArray[np.float32]]:
-    rgba = _shrink(load_stamp(stamp), rng.uniform(MIN_SCALE, 1.0))
-    if rng.random() < 0.5:
-        rgba = rgba[:, ::-1]
+def compose(
+    rgba: NDArray[np.uint8], backdrop: Backdrop, canvas: tuple[int, int], rng: np.random.Generator
+) -> tuple[bytes, NDArray[np.float32], NDArray[np.uint8]]:
+    """A cut-out, [h, w, 4] uint8, somewhere over a part of the backdrop: JPEG, alpha and foreground of a Composite.
+
+    `canvas`: width and height, at least the cut-out's.
+    """
+    canvas_w, canvas_h = canvas
     height, width = rgba.shape[:2]
-    canvas_w, canvas_h = _canvas_size(width, height, min_pixels, rng)
     scene = _scene(backdrop, canvas_w, canvas_h, rng)
     left = int(rng.integers(0, canvas_w - width + 1))
     top = int(rng.integers(0, canvas_h - height + 1))
+    place = np.s_[top : top + height, left : left + width]
     alpha = np.zeros((canvas_h, canvas_w), np.float32)
-    alpha[top : top + height, left : left + width] = rgba[..., 3].astype(np.float32) / 255
-    region = scene[top : top + height, left : left + width]
+    alpha[place] = rgba[..., 3].astype(np.float32) / 255
+    foreground = np.zeros((canvas_h, canvas_w, 3), np.uint8)
+    foreground[place] = rgba[..., :3]
     cover = rgba[..., 3:].astype(np.float32) / 255
-    region[:] = cover * rgba[..., :3] + (1 - cover) * region
+    scene[place] = cover * rgba[..., :3] + (1 - cover) * scene[place]
     scene += rng.normal(0, rng.uniform(0, 4), scene.shape).astype(np.float32)
-    return encode_jpeg(np.clip(scene + 0.5, 0, 255).astype(np.uint8), int(rng.integers(80, 96))), alpha
+    jpeg = encode_jpeg(np.clip(scene + 0.5, 0, 255).astype(np.uint8), int(rng.integers(80, 96)))
+    return jpeg, alpha, foreground
 
 
 def _shrink(rgba: NDArray[np.uint8], scale: float) -> NDArray[np.uint8]:

@@ -18,8 +18,9 @@ from cutout_build.catalogue import Catalogue
 from cutout_build.quality.composites import decode_rgb
 from cutout_core.contract import Limits
 from cutout_core.contract.engine import GRAPH_NAME, EngineManifest
-from cutout_core.imaging.normalize import normalize
-from cutout_core.imaging.preprocess import PreprocessSettings, preprocess_row
+from cutout_core.contract.tensors import SEGMENTATION
+from cutout_core.imaging.normalize import NetworkInput, normalize
+from cutout_core.imaging.preprocess import SEGMENTATION_IMAGE, PreprocessSettings, preprocess_row
 from cutout_core.imaging.resize import shrink
 
 Tensor = NDArray[np.float32]
@@ -30,19 +31,25 @@ HINTS = {"fp32": "f32", "bf16": "bf16"}
 
 
 class Segmentation:
-    """The default engine of the model `segmentation`, built where it is missing.
+    """The default engine of the model `segmentation` or `segmentation_high`, built where it is missing.
 
     Each precision is compiled on first use, for `threads` threads. OpenVINO computes bf16 on any CPU of x86-64; without
     AVX-512 BF16 or AMX it only emulates it, slowly and with the same arithmetic.
     """
 
-    def __init__(self, threads: int = 1) -> None:
-        (entry,) = (engine for engine in Catalogue.load().defaults() if engine.model == "segmentation")
+    def __init__(self, threads: int = 1, model: str = SEGMENTATION.name) -> None:
+        (entry,) = (engine for engine in Catalogue.load().defaults(high=True) if engine.model == model)
         built = build_engine(entry)
         self.manifest: EngineManifest = built.manifest
         self._graph = built.folder / GRAPH_NAME
         self._threads = threads
         self._compiled: dict[str, openvino.CompiledModel] = {}
+
+    @property
+    def recipe(self) -> NetworkInput:
+        """How the engine wants its input."""
+        m = self.manifest
+        return NetworkInput(m.input_size, m.mean, m.std, m.divide_by_max)
 
     def mask(self, tensor: Tensor, precision: str = "fp32") -> Tensor:
         """The raw mask, [512, 512] float32 in 0..1, of one input [3, S, S]."""
@@ -54,11 +61,10 @@ class Segmentation:
 
     def served_input(self, file: bytes) -> Tensor:
         """The input as the served `preprocess` makes it, [3, S, S]. Raises ValueError where the file is refused."""
-        m = self.manifest
-        settings = PreprocessSettings(Limits(), m.input_size, m.mean, m.std, m.divide_by_max)
-        tensor, meta = preprocess_row(file, b"", settings)
+        tensors, meta = preprocess_row(file, b"", PreprocessSettings(Limits(), self.recipe), (SEGMENTATION_IMAGE,))
         if meta.error is not None:
             raise ValueError(meta.error.message)
+        tensor: Tensor = tensors[SEGMENTATION_IMAGE]
         return tensor
 
     def input_from(self, rgb: UInt8, resize: Callable[[UInt8, int], UInt8], divide_by_max: bool) -> Tensor:

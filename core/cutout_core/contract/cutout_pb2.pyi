@@ -34,7 +34,7 @@ class RemoveBackgroundResponse(_message.Message):
     def __init__(self, result: _Optional[bytes] = ..., content_type: _Optional[str] = ..., meta: _Optional[_Union[Meta, _Mapping]] = ...) -> None: ...
 
 class Meta(_message.Message):
-    __slots__ = ("request_id", "source_width", "source_height", "source_format", "width", "height", "subject", "coverage", "warnings", "timings_ms", "quality")
+    __slots__ = ("request_id", "source_width", "source_height", "source_format", "width", "height", "subject", "coverage", "warnings", "timings_ms", "quality", "mode", "mode_certainty", "confidence")
     class TimingsMsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -53,6 +53,9 @@ class Meta(_message.Message):
     WARNINGS_FIELD_NUMBER: _ClassVar[int]
     TIMINGS_MS_FIELD_NUMBER: _ClassVar[int]
     QUALITY_FIELD_NUMBER: _ClassVar[int]
+    MODE_FIELD_NUMBER: _ClassVar[int]
+    MODE_CERTAINTY_FIELD_NUMBER: _ClassVar[int]
+    CONFIDENCE_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     source_width: int
     source_height: int
@@ -64,7 +67,10 @@ class Meta(_message.Message):
     warnings: _containers.RepeatedScalarFieldContainer[str]
     timings_ms: _containers.ScalarMap[str, float]
     quality: str
-    def __init__(self, request_id: _Optional[str] = ..., source_width: _Optional[int] = ..., source_height: _Optional[int] = ..., source_format: _Optional[str] = ..., width: _Optional[int] = ..., height: _Optional[int] = ..., subject: _Optional[_Union[Box, _Mapping]] = ..., coverage: _Optional[float] = ..., warnings: _Optional[_Iterable[str]] = ..., timings_ms: _Optional[_Mapping[str, float]] = ..., quality: _Optional[str] = ...) -> None: ...
+    mode: str
+    mode_certainty: float
+    confidence: float
+    def __init__(self, request_id: _Optional[str] = ..., source_width: _Optional[int] = ..., source_height: _Optional[int] = ..., source_format: _Optional[str] = ..., width: _Optional[int] = ..., height: _Optional[int] = ..., subject: _Optional[_Union[Box, _Mapping]] = ..., coverage: _Optional[float] = ..., warnings: _Optional[_Iterable[str]] = ..., timings_ms: _Optional[_Mapping[str, float]] = ..., quality: _Optional[str] = ..., mode: _Optional[str] = ..., mode_certainty: _Optional[float] = ..., confidence: _Optional[float] = ...) -> None: ...
 
 class Box(_message.Message):
     __slots__ = ("left", "top", "width", "height")

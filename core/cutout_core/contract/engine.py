@@ -20,7 +20,8 @@ class EngineManifest:
     model: the repository's model that it serves (`segmentation`).
     engine: its name in the catalogue (`u2netp`).
     input_size: side of its square input, pixels.
-    mean, std: per-channel statistics of RGB in 0..1, applied after the optional division by the image's maximum.
+    mean, std: per-channel statistics of RGB in 0..1, applied after the optional division by the image's maximum. 0 and
+        1 for `matting`, which takes 8-bit pixels.
     divide_by_max: whether each image is first divided by its largest value, as U²-Net's training did.
     precisions: what may be served on the CPU, fastest first ("bf16", "fp32"): only what passed its check.
     """

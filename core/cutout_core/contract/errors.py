@@ -19,6 +19,7 @@ class ErrorCode(str, Enum):
     MALFORMED_REQUEST = "malformed_request"
     UNKNOWN_OPTION = "unknown_option"
     INVALID_OPTION = "invalid_option"
+    QUALITY_NOT_INSTALLED = "quality_not_installed"
     NOT_AN_IMAGE = "not_an_image"
     UNSUPPORTED_FORMAT = "unsupported_format"
     TRUNCATED_IMAGE = "truncated_image"
@@ -62,6 +63,12 @@ _ROWS = (
         "An option's value is not allowed, or contradicts another.",
         400,
         "INVALID_ARGUMENT",
+    ),
+    ErrorRow(
+        ErrorCode.QUALITY_NOT_INSTALLED,
+        "This server was set up without the models of this quality.",
+        400,
+        "FAILED_PRECONDITION",
     ),
     ErrorRow(ErrorCode.NOT_AN_IMAGE, "The bytes are not an image.", 415, "INVALID_ARGUMENT"),
     ErrorRow(ErrorCode.UNSUPPORTED_FORMAT, "An image, but of a format that is not read.", 415, "INVALID_ARGUMENT"),

@@ -19,12 +19,20 @@ class ResultWarning(str, Enum):
     NO_SUBJECT = "no_subject"
     ANIMATED_FIRST_FRAME = "animated_first_frame"
     COLOR_PROFILE_IGNORED = "color_profile_ignored"
+    LOW_CONTRAST_EDGE = "low_contrast_edge"
+    SUBJECT_TOUCHES_BORDER = "subject_touches_border"
+    SEVERAL_SUBJECTS = "several_subjects"
+    PROBABLY_TRANSPARENT = "probably_transparent"
 
 
 WARNING_MEANINGS: dict[ResultWarning, str] = {
     ResultWarning.NO_SUBJECT: "No subject was found: the alpha is empty everywhere.",
     ResultWarning.ANIMATED_FIRST_FRAME: "The file is animated; its first frame was taken.",
     ResultWarning.COLOR_PROFILE_IGNORED: "The colour profile is damaged or does not fit the pixels and was left out.",
+    ResultWarning.LOW_CONTRAST_EDGE: "Part of the edge lies between like colours, where it is a guess.",
+    ResultWarning.SUBJECT_TOUCHES_BORDER: "The subject reaches the photo's border and may be cut off there.",
+    ResultWarning.SEVERAL_SUBJECTS: "There is more than one separate subject in the alpha.",
+    ResultWarning.PROBABLY_TRANSPARENT: "A large part of the subject's inside is see-through, as of glass or a veil.",
 }
 
 
@@ -58,9 +66,11 @@ class RowError:
 class RowMeta:
     """META of one row; `preprocess` begins it, `postprocess` completes it.
 
-    Sizes are of the upright image (EXIF orientation applied). `coverage` is the mean alpha, 0..1. `timings_ms`
-    holds durations, `stamps` the times at which the Python steps began and ended: seconds of CLOCK_MONOTONIC,
-    comparable between processes of one machine only.
+    Sizes are of the upright image (EXIF orientation applied). `coverage` is the mean alpha, 0..1. `mode` is the matting
+    network's, empty where none ran; `mode_certainty` (0..1) is that of its automatic choice, None where the caller
+    chose. `confidence` (0..1) that the cut-out shows the right thing is None where unknown. `timings_ms` holds
+    durations, `stamps` the times at which the Python steps began and ended: seconds of CLOCK_MONOTONIC, comparable
+    between processes of one machine only.
     """
 
     error: RowError | None = None
@@ -71,6 +81,9 @@ class RowMeta:
     height: int = 0
     subject: Box | None = None
     coverage: float = 0.0
+    mode: str = ""
+    mode_certainty: float | None = None
+    confidence: float | None = None
     warnings: list[str] = field(default_factory=list)
     timings_ms: dict[str, float] = field(default_factory=dict)
     stamps: dict[str, float] = field(default_factory=dict)

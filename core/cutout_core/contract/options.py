@@ -14,29 +14,41 @@ from typing import Any
 
 from cutout_core.contract.colors import parse_color
 from cutout_core.contract.errors import CutoutError, ErrorCode
-from cutout_core.contract.tensors import ENSEMBLES
+from cutout_core.contract.tensors import DEFAULT_QUALITY, ENSEMBLES, MODES
 
 OUTPUTS = ("png", "webp", "jpeg", "mask")
 ICC_MODES = ("keep", "srgb")
+#: Values of the option `mode`.
+MODE_CHOICES = ("auto", *MODES)
 
 CONTENT_TYPES = {"png": "image/png", "webp": "image/webp", "jpeg": "image/jpeg", "mask": "image/png"}
 FILE_SUFFIXES = {"png": ".png", "webp": ".webp", "jpeg": ".jpg", "mask": ".png"}
 
 #: Other spellings of values.
 _ALIASES = {"jpg": "jpeg"}
+#: Spellings of the options that are on or off.
+FLAGS = {"on": True, "true": True, "off": False, "false": False}
 
 #: Longest OPTIONS text that is parsed, bytes.
 MAX_OPTIONS_BYTES = 4096
 
 #: Option name to one line of help, shown by the command line, /docs and the README's table.
 OPTION_HELP = {
-    "quality": "`fast` (the only one so far): segmentation, then the edge is brought to full size.",
+    "quality": "`standard` (default): segmentation, then matting of hair, fur and glass; `fast`: without matting; "
+    "`high`: a stronger segmentation, and matting once more along the edge at the photo's own resolution. `high` is "
+    "there only where it was installed (`make models HIGH=1`).",
+    "mode": "What the subject is, for the matting: `product` (straight edges, little feathering), `portrait` (hair, "
+    "soft shoulders), `object` (between the two) or `auto` (default, decided from the photo). Not with `fast`.",
     "output": "`png` (default, RGBA), `webp` (RGBA, lossless), `jpeg` or `jpg` (on a background) or `mask` (8-bit grey "
     "PNG).",
     "background": "`transparent` (default), `#rgb`, `#rgba`, `#rrggbb`, `#rrggbbaa` (`#` optional) or a CSS colour "
     "name. JPEG has no transparency and takes `white` by default.",
     "size": "Largest size of the result in megapixels, e.g. `1.5`; the default keeps the photo's own size. "
     "A result is never enlarged.",
+    "decontaminate": "`on` (default): the old background's colour is taken out of mixed pixels of the edge; `off`: the "
+    "photo's own colours.",
+    "cleanup": "`on` (default): loose specks are removed, pinholes filled and jagged edges smoothed; `off`: the alpha "
+    "as the networks gave it.",
     "icc": "`keep` (default): the photo's colour profile is embedded in the result; `srgb`: colours are converted.",
 }
 
@@ -48,15 +60,21 @@ class Options:
     `size` is in megapixels (10⁶ pixels), None for the source's size.
     """
 
-    quality: str = "fast"
+    quality: str = DEFAULT_QUALITY
+    mode: str = "auto"
     output: str = "png"
     background: tuple[int, int, int, int] | None = None
     size: float | None = None
+    decontaminate: bool = True
+    cleanup: bool = True
     icc: str = "keep"
 
     @classmethod
-    def parse(cls, values: Mapping[str, Any]) -> Options:
-        """Checks raw values. Raises `CutoutError` UNKNOWN_OPTION or INVALID_OPTION with the field's name."""
+    def parse(cls, values: Mapping[str, Any], quality: str = DEFAULT_QUALITY) -> Options:
+        """Checks raw values; `quality` is what they mean where they name none.
+
+        Raises `CutoutError` UNKNOWN_OPTION or INVALID_OPTION with the field's name.
+        """
         known = {f.name for f in fields(cls)}
         for name in values:
             if name not in known:
@@ -67,20 +85,23 @@ class Options:
                 )
         text = {name: _as_text(name, value) for name, value in values.items()}
         options = cls(
-            quality=_one_of("quality", text.get("quality", "fast"), tuple(ENSEMBLES)),
+            quality=_one_of("quality", text.get("quality", quality), tuple(ENSEMBLES)),
+            mode=_one_of("mode", text.get("mode", "auto"), MODE_CHOICES),
             output=_one_of("output", text.get("output", "png"), OUTPUTS),
             background=_background(text.get("background", "transparent")),
             size=_size(text["size"]) if "size" in text else None,
+            decontaminate=_flag("decontaminate", text.get("decontaminate", "on")),
+            cleanup=_flag("cleanup", text.get("cleanup", "on")),
             icc=_one_of("icc", text.get("icc", "keep"), ICC_MODES),
         )
         options._check_together(explicit_background="background" in text)
         return options
 
     @classmethod
-    def from_json(cls, raw: bytes) -> Options:
-        """Parses the OPTIONS tensor: empty, or a JSON object. Raises `CutoutError` like `parse`."""
+    def from_json(cls, raw: bytes, quality: str = DEFAULT_QUALITY) -> Options:
+        """Parses the OPTIONS tensor: empty, or a JSON object. `quality` and errors are those of `parse`."""
         if not raw:
-            return cls()
+            return cls(quality=quality)
         if len(raw) > MAX_OPTIONS_BYTES:
             raise CutoutError(
                 ErrorCode.INVALID_OPTION,
@@ -93,7 +114,7 @@ class Options:
             raise CutoutError(ErrorCode.INVALID_OPTION, "OPTIONS is not JSON.", field="OPTIONS") from error
         if not isinstance(values, dict):
             raise CutoutError(ErrorCode.INVALID_OPTION, "OPTIONS is not a JSON object.", field="OPTIONS")
-        return cls.parse(values)
+        return cls.parse(values, quality)
 
     def to_json(self) -> bytes:
         """The OPTIONS tensor's bytes; empty for the defaults. `Options.from_json` gives an equal object."""
@@ -127,6 +148,12 @@ class Options:
             )
         if self.output == "mask" and self.background is not None:
             raise CutoutError(ErrorCode.INVALID_OPTION, "A mask has no background.", field="background")
+        if self.quality == "fast" and self.mode != "auto":
+            raise CutoutError(
+                ErrorCode.INVALID_OPTION,
+                "Quality 'fast' has no matting, which 'mode' is for: leave one of the two out.",
+                field="mode",
+            )
 
 
 def _as_text(name: str, value: Any) -> str:
@@ -148,6 +175,13 @@ def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> str:
             field=name,
         )
     return lowered
+
+
+def _flag(name: str, value: str) -> bool:
+    flag = FLAGS.get(value.lower())
+    if flag is None:
+        raise CutoutError(ErrorCode.INVALID_OPTION, f"{name!r} is {value[:40]!r}; allowed are on and off.", field=name)
+    return flag
 
 
 def _background(value: str) -> tuple[int, int, int, int] | None:

@@ -5,7 +5,7 @@ Data types are Triton's (`BYTES` is `TYPE_STRING` in a config). Dimensions leave
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cutout_core.contract.limits import MAX_BATCH_SIZE
 
@@ -38,37 +38,82 @@ _IMAGE = TensorSpec("IMAGE", "BYTES", (1,))
 _OPTIONS = TensorSpec("OPTIONS", "BYTES", (1,), optional=True)
 _META = TensorSpec("META", "BYTES", (1,))
 _RESULT = TensorSpec("RESULT", "BYTES", (1,))
+_PIXELS = TensorSpec("IMAGE", "FP32", (3, -1, -1))
+_MASK = TensorSpec("MASK", "FP32", (1, ALPHA_SIZE, ALPHA_SIZE))
+_MODE = TensorSpec("MODE", "FP32", (3, 1, 1))
+_ALPHA = TensorSpec("ALPHA", "FP32", (1, ALPHA_SIZE, ALPHA_SIZE))
 
-#: The encoded file and the JSON options in; the segmentation engine's input and the row's META out.
+#: What the matting network can be told about the subject, in the order of MODE's one-hot vector.
+MODES = ("product", "portrait", "object")
+
+#: The encoded file and the JSON options in; the engines' inputs and the row's META out. An image or a MODE is made only
+#: where the caller asks for it, as an ensemble does by mapping it.
 PREPROCESS = ModelSpec(
     "preprocess",
     "python",
     (_IMAGE, _OPTIONS),
-    (TensorSpec("SEGMENTATION_IMAGE", "FP32", (3, -1, -1)), _META),
+    (
+        TensorSpec("SEGMENTATION_IMAGE", "FP32", (3, -1, -1)),
+        TensorSpec("SEGMENTATION_HIGH_IMAGE", "FP32", (3, -1, -1)),
+        TensorSpec("MATTING_IMAGE", "UINT8", (3, ALPHA_SIZE, ALPHA_SIZE)),
+        _MODE,
+        _META,
+    ),
 )
 #: A normalised image in, the probability of "subject" in 0..1 out, upsampled inside the graph.
-SEGMENTATION = ModelSpec(
-    "segmentation",
+SEGMENTATION = ModelSpec("segmentation", "engine", (_PIXELS,), (_MASK,))
+#: The same by a stronger network, for quality `high`.
+SEGMENTATION_HIGH = ModelSpec("segmentation_high", "engine", (_PIXELS,), (_MASK,))
+#: RGB, a coarse mask in 0..1 and the one-hot mode in; alpha in 0..1 out. Of whole photos and of tiles of them.
+MATTING = ModelSpec(
+    "matting",
     "engine",
-    (TensorSpec("IMAGE", "FP32", (3, -1, -1)),),
-    (TensorSpec("MASK", "FP32", (1, ALPHA_SIZE, ALPHA_SIZE)),),
+    (TensorSpec("IMAGE", "UINT8", (3, ALPHA_SIZE, ALPHA_SIZE)), _MASK, _MODE),
+    (_ALPHA,),
 )
-#: The encoded file again, preprocess' META and an alpha in 0..1; the encoded result and the final META out.
-POSTPROCESS = ModelSpec(
-    "postprocess",
-    "python",
-    (_IMAGE, _OPTIONS, _META, TensorSpec("ALPHA", "FP32", (1, ALPHA_SIZE, ALPHA_SIZE))),
-    (_RESULT, _META),
-)
+_FINISH = (_IMAGE, _OPTIONS, _META, _MASK, replace(_ALPHA, optional=True))
+#: The encoded file again, preprocess' META, the segmentation's mask and, where a matting network ran, its alpha; the
+#: encoded result and the final META out.
+POSTPROCESS = ModelSpec("postprocess", "python", _FINISH, (_RESULT, _META))
+#: The same with a second look at the edge in tiles, which it sends to `matting`.
+POSTPROCESS_HIGH = ModelSpec("postprocess_high", "python", _FINISH, (_RESULT, _META))
 CUTOUT_FAST = ModelSpec("cutout_fast", "ensemble", (_IMAGE, _OPTIONS), (_RESULT, _META))
+CUTOUT = ModelSpec("cutout", "ensemble", (_IMAGE, _OPTIONS), (_RESULT, _META))
+CUTOUT_HIGH = ModelSpec("cutout_high", "ensemble", (_IMAGE, _OPTIONS), (_RESULT, _META))
 
-MODELS: dict[str, ModelSpec] = {m.name: m for m in (PREPROCESS, SEGMENTATION, POSTPROCESS, CUTOUT_FAST)}
+MODELS: dict[str, ModelSpec] = {
+    m.name: m
+    for m in (
+        PREPROCESS,
+        SEGMENTATION,
+        SEGMENTATION_HIGH,
+        MATTING,
+        POSTPROCESS,
+        POSTPROCESS_HIGH,
+        CUTOUT_FAST,
+        CUTOUT,
+        CUTOUT_HIGH,
+    )
+}
 
 #: Quality (the option's value) to the ensemble that serves it.
-ENSEMBLES: dict[str, str] = {"fast": CUTOUT_FAST.name}
+ENSEMBLES: dict[str, str] = {"fast": CUTOUT_FAST.name, "standard": CUTOUT.name, "high": CUTOUT_HIGH.name}
+
+#: The quality of a request that names none.
+DEFAULT_QUALITY = "standard"
+
+#: Quality to the engines that its ensemble runs, segmentation first.
+QUALITY_ENGINES: dict[str, tuple[str, ...]] = {
+    "fast": (SEGMENTATION.name,),
+    "standard": (SEGMENTATION.name, MATTING.name),
+    "high": (SEGMENTATION_HIGH.name, MATTING.name),
+}
 
 #: The models that run a network, whose backend tells the profile.
 ENGINES: tuple[str, ...] = tuple(m.name for m in MODELS.values() if m.kind == "engine")
+
+#: The models of quality `high`: served only where its engine is built, and not missed where it is not.
+OPTIONAL_MODELS: tuple[str, ...] = (SEGMENTATION_HIGH.name, POSTPROCESS_HIGH.name, CUTOUT_HIGH.name)
 
 #: What Triton reports as `backend` of an engine, by profile.
 PROFILE_BACKENDS: dict[str, str] = {"cpu": "python", "gpu": "tensorrt"}

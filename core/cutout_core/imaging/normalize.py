@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkInput:
+    """How a segmentation network wants its photo: side of the square in pixels, and `normalize`'s arguments."""
+
+    size: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    divide_by_max: bool
 
 
 def normalize(

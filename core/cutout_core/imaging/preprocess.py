@@ -1,68 +1,136 @@
-"""One row of `preprocess`: an encoded file to the segmentation network's input."""
+"""One row of `preprocess`: an encoded file to the inputs of the engines that its ensemble runs."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from cutout_core.contract import Limits, RowMeta
+from cutout_core.contract.tensors import ALPHA_SIZE, MODES
 from cutout_core.imaging.compose import flatten
 from cutout_core.imaging.decode import decode_reduced
-from cutout_core.imaging.normalize import normalize
-from cutout_core.imaging.resize import shrink
+from cutout_core.imaging.mode import choose_mode
+from cutout_core.imaging.normalize import NetworkInput, normalize
+from cutout_core.imaging.resize import Picture, halve, squeeze
 from cutout_core.imaging.row import Stopwatch, read_options, row_error
 
 #: What the network sees behind pixels that are transparent already. On cut-outs of light and dark subjects any grey
 #: moved the mean alpha by at most 0.026; a light grey is neither a white logo nor a black one.
 BACKDROP = (192, 192, 192)
 
+SEGMENTATION_IMAGE, SEGMENTATION_HIGH_IMAGE = "SEGMENTATION_IMAGE", "SEGMENTATION_HIGH_IMAGE"
+MATTING_IMAGE, MODE = "MATTING_IMAGE", "MODE"
+
+#: Output name to array, without the batch axis.
+Tensors = dict[str, npt.NDArray[Any]]
+
 _logger = logging.getLogger("cutout.preprocess")
 
 
 @dataclass(frozen=True, slots=True)
 class PreprocessSettings:
-    """Limits, the ensemble's quality, and how the engine wants its input (see `contract.engine.EngineManifest`)."""
+    """Limits, and how the segmentation engines want their input; an engine that nobody asks for may be None."""
 
     limits: Limits
-    input_size: int
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    divide_by_max: bool
-    quality: str = "fast"
+    segmentation: NetworkInput | None
+    segmentation_high: NetworkInput | None = None
+
+    def recipes(self, wanted: Collection[str]) -> dict[str, NetworkInput]:
+        """The segmentation inputs among the `wanted` outputs. Raises ValueError for one without a recipe."""
+        known = {SEGMENTATION_IMAGE: self.segmentation, SEGMENTATION_HIGH_IMAGE: self.segmentation_high}
+        found: dict[str, NetworkInput] = {}
+        for name in wanted:
+            if name in known:
+                recipe = known[name]
+                if recipe is None:
+                    raise ValueError(f"no engine takes {name}")
+                found[name] = recipe
+        return found
 
 
 def preprocess_row(
-    image: bytes, options: bytes, settings: PreprocessSettings
-) -> tuple[npt.NDArray[np.float32], RowMeta]:
-    """The network's input, contiguous float32 [3, S, S], and the row's META.
+    image: bytes, options: bytes, settings: PreprocessSettings, wanted: Collection[str] = (SEGMENTATION_IMAGE,)
+) -> tuple[Tensors, RowMeta]:
+    """The wanted inputs, and the row's META.
 
-    Never raises: a row that fails has `meta.error` and zeros for an input.
+    wanted: names of outputs; META is always made. The answer holds, contiguous, those of SEGMENTATION_IMAGE and
+    SEGMENTATION_HIGH_IMAGE float32 [3, S, S], MATTING_IMAGE uint8 [3, 512, 512] (RGB, the whole photo squeezed to the
+    square; made for MODE too) and MODE float32 [3, 1, 1] (`one_hot`). They tell the quality too: with
+    SEGMENTATION_HIGH_IMAGE it is `high`, else with MATTING_IMAGE or MODE `standard`, without any of them `fast`.
+
+    A bad row raises nothing: it has `meta.error`, and zeros for inputs. Raises ValueError where an output is wanted
+    for which `settings` has no recipe.
     """
-    meta = RowMeta()
+    tensors = _zeros(settings, wanted)
+    quality = "high" if SEGMENTATION_HIGH_IMAGE in tensors else "standard" if MATTING_IMAGE in tensors else "fast"
+    meta = RowMeta(quality=quality)
     watch = Stopwatch(meta)
     meta.stamps["preprocess_start"] = watch.start
     try:
-        tensor = _network_input(image, options, settings, meta, watch)
+        mode = read_options(options, quality).mode
+        picture = _picture(image, settings.limits, max((t.shape[-1] for t in tensors.values()), default=1), meta)
+        watch.lap("decode_reduced")
+        tensors |= _images(picture, settings.recipes(wanted), MATTING_IMAGE in tensors)
+        if MODE in wanted:
+            tensors[MODE] = _mode(mode, tensors[MATTING_IMAGE], meta)
     except Exception as error:  # one bad row never fails its batch
         meta.error = row_error(error, _logger)
-        tensor = np.zeros((3, settings.input_size, settings.input_size), np.float32)
     meta.stamps["preprocess_end"] = watch.total("preprocess")
-    return tensor, meta
+    return tensors, meta
 
 
-def _network_input(
-    image: bytes, options: bytes, settings: PreprocessSettings, meta: RowMeta, watch: Stopwatch
-) -> npt.NDArray[np.float32]:
-    read_options(options, settings.quality)
-    decoded = decode_reduced(image, settings.limits, settings.input_size)
+def one_hot(mode: str) -> npt.NDArray[np.float32]:
+    """The tensor MODE, float32 [3, 1, 1], in the order of MODES. Raises ValueError for what is no mode."""
+    vector = np.zeros((len(MODES), 1, 1), np.float32)
+    vector[MODES.index(mode)] = 1
+    return vector
+
+
+def _zeros(settings: PreprocessSettings, wanted: Collection[str]) -> Tensors:
+    tensors: Tensors = {
+        name: np.zeros((3, recipe.size, recipe.size), np.float32) for name, recipe in settings.recipes(wanted).items()
+    }
+    if MATTING_IMAGE in wanted or MODE in wanted:
+        tensors[MATTING_IMAGE] = np.zeros((3, ALPHA_SIZE, ALPHA_SIZE), np.uint8)
+    if MODE in wanted:
+        tensors[MODE] = np.zeros((len(MODES), 1, 1), np.float32)
+    return tensors
+
+
+def _picture(image: bytes, limits: Limits, min_side: int, meta: RowMeta) -> Picture:
+    """The decoded photo, at least `min_side` pixels a side where the file has them; fills META's source."""
+    decoded = decode_reduced(image, limits, min_side)
     meta.source_format = decoded.header.format
     meta.source_width, meta.source_height = decoded.header.width, decoded.header.height
     for warning in decoded.warnings:
         meta.warn(warning)
-    watch.lap("decode_reduced")
     rgb = decoded.rgb if decoded.alpha is None else flatten(decoded.rgb, decoded.alpha, BACKDROP)
-    small = shrink(rgb, settings.input_size, decoded.extent)
-    return normalize(small, settings.mean, settings.std, settings.divide_by_max)
+    return Picture(rgb, decoded.extent)
+
+
+def _images(picture: Picture, recipes: dict[str, NetworkInput], matting: bool) -> Tensors:
+    """The photo as each network wants it, the largest first: the smaller ones go on from its halvings."""
+    sizes = {name: recipe.size for name, recipe in recipes.items()} | ({MATTING_IMAGE: ALPHA_SIZE} if matting else {})
+    tensors: Tensors = {}
+    for name, size in sorted(sizes.items(), key=lambda item: -item[1]):
+        picture = halve(picture, size)
+        square = squeeze(picture, size)
+        if name in recipes:
+            recipe = recipes[name]
+            tensors[name] = normalize(square, recipe.mean, recipe.std, recipe.divide_by_max)
+        else:
+            tensors[name] = np.ascontiguousarray(square.transpose(2, 0, 1))
+    return tensors
+
+
+def _mode(asked: str, square: npt.NDArray[np.uint8], meta: RowMeta) -> npt.NDArray[np.float32]:
+    meta.mode = asked
+    if asked == "auto":
+        choice = choose_mode(square.transpose(1, 2, 0), meta.source_width / meta.source_height)
+        meta.mode, meta.mode_certainty = choice.mode, choice.certainty
+    return one_hot(meta.mode)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -14,15 +15,28 @@ from cutout_core.imaging.orientation import Extent
 UInt8 = npt.NDArray[np.uint8]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Picture:
+    """rgb: uint8 [H, W, 3]. extent: the part of it (left, top, right, bottom, pixels) that the image covers."""
+
+    rgb: UInt8
+    extent: Extent
+
+
 def shrink(rgb: UInt8, size: int, extent: Extent | None = None) -> UInt8:
     """The whole image, aspect not kept, as uint8 [size, size, 3]; smaller images are enlarged.
 
-    `extent` (left, top, right, bottom, pixels) is the part of `rgb` that the image covers; None for all of it.
-    Exact 2 × 2 averages while both sides stay at least `size`, then Lanczos (a = 3), the filter that U²-Net is commonly
-    fed with: within a few levels of Lanczos alone, and many times faster on large photos.
+    `extent` is a Picture's; None for all of `rgb`. Exact 2 × 2 averages while both sides stay at least `size`, then
+    Lanczos (a = 3), the filter that U²-Net is commonly fed with: within a few levels of Lanczos alone, and many times
+    faster on large photos.
     """
     height, width = rgb.shape[:2]
-    left, top, right, bottom = extent or (0.0, 0.0, float(width), float(height))
+    return squeeze(halve(Picture(rgb, extent or (0.0, 0.0, float(width), float(height))), size), size)
+
+
+def halve(picture: Picture, size: int) -> Picture:
+    """`shrink`'s first half: 2 × 2 averages while both sides stay at least `size`."""
+    rgb, (left, top, right, bottom) = picture.rgb, picture.extent
     while min(rgb.shape[:2]) >= 2 * size:
         height, width = rgb.shape[:2]
         if height % 2 or width % 2:  # the added row or column lies outside the extent
@@ -30,7 +44,12 @@ def shrink(rgb: UInt8, size: int, extent: Extent | None = None) -> UInt8:
             height, width = rgb.shape[:2]
         rgb = cv2.resize(rgb, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
         left, top, right, bottom = left / 2, top / 2, right / 2, bottom / 2
-    resized = Image.fromarray(rgb).resize((size, size), Image.Resampling.LANCZOS, box=(left, top, right, bottom))
+    return Picture(rgb, (left, top, right, bottom))
+
+
+def squeeze(picture: Picture, size: int) -> UInt8:
+    """`shrink`'s second half: Lanczos, whatever the size."""
+    resized = Image.fromarray(picture.rgb).resize((size, size), Image.Resampling.LANCZOS, box=picture.extent)
     return np.asarray(resized)
 
 

@@ -17,8 +17,11 @@ def row_error(error: Exception, logger: logging.Logger) -> RowError:
 
 
 def read_options(options: bytes, quality: str) -> Options:
-    """Parses OPTIONS for an ensemble of the given quality. Raises `CutoutError` UNKNOWN_OPTION or INVALID_OPTION."""
-    parsed = Options.from_json(options)
+    """Parses OPTIONS for an ensemble of the given quality, which they may name or leave out, but not contradict.
+
+    Raises `CutoutError` UNKNOWN_OPTION or INVALID_OPTION.
+    """
+    parsed = Options.from_json(options, quality)
     if parsed.quality != quality:
         raise CutoutError(
             ErrorCode.INVALID_OPTION,

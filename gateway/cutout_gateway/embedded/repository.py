@@ -6,19 +6,27 @@ the engines' statistics and precision, the engines' files. The tracked tree is o
 
 from __future__ import annotations
 
+import logging
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
 from cutout_core.contract import Limits
 from cutout_core.contract.engine import GRAPH_NAME, EngineManifest
-from cutout_core.contract.tensors import ENGINES, MODELS, PROFILE_BACKENDS
+from cutout_core.contract.tensors import ENGINES, MODELS, OPTIONAL_MODELS, PROFILE_BACKENDS
 from cutout_gateway.embedded.machine import available_cores, native_precisions
 
+log = logging.getLogger("cutout.gateway")
+
 PLAN_NAME = "model.plan"
+
+#: Tiles in one request to `matting` on a CPU, where batches gain nothing and other rows wait for the request to end.
+_CPU_TILE_BATCH = 4
 
 
 class RepositoryError(RuntimeError):
@@ -45,6 +53,13 @@ class Allotment:
 
     instances: int
     threads: int
+
+
+class ServedEngine(NamedTuple):
+    """An engine of the run-time repository, and the precision it is served with."""
+
+    manifest: EngineManifest
+    precision: str
 
 
 def allot(threads: int, cores: int) -> Allotment:
@@ -91,37 +106,62 @@ def render_repository(source: Path, engines: Path, target: Path, settings: Rende
     """Writes the run-time copy of `source` to `target`, which must not exist.
 
     `engines` holds `<model>/{model.onnx, model.json}` for each engine of the contract (and `model.plan` for the
-    profile `gpu`). Every configuration of every model is rendered, so that Triton still chooses by profile: a
-    parameter that a configuration declares gets the value known here, and what is not known stays as it is. Graphs
-    are linked, everything else is a file of its own. Raises `RepositoryError`.
+    profile `gpu`); without one of the optional engine the models of quality `high` are left out. Every configuration of
+    every model is rendered, so that Triton still chooses by profile: a parameter that a configuration declares gets the
+    value known here, and what is not known stays as it is. Graphs are linked, everything else is a file of its own.
+    Raises `RepositoryError`.
     """
     if settings.profile not in PROFILE_BACKENDS:
         raise RepositoryError(f"Profile {settings.profile!r} is none of: {', '.join(PROFILE_BACKENDS)}.")
-    manifests = {engine: _manifest(engines / engine) for engine in ENGINES}
+    served = _served_engines(engines, settings)
     allotment = allot(settings.threads, available_cores())
     values = {
         "max_bytes": str(settings.limits.max_bytes),
         "max_pixels": str(settings.limits.max_pixels),
         "threads": str(allotment.threads),
     }
-    for engine, manifest in manifests.items():
-        on_cpu = settings.profile == "cpu"
-        values[f"precision.{engine}"] = choose_precision(settings.precision, manifest) if on_cpu else "plan"
+    if settings.profile == "cpu":
+        values["tile_batch"] = str(_CPU_TILE_BATCH)
+    for engine, (manifest, precision) in served.items():
+        values[f"precision.{engine}"] = precision
+        values |= {f"{engine}.{name}": value for name, value in _input_values(manifest).items()}
     for model in MODELS:
-        engine = model if model in manifests else "segmentation"
-        own = values | _engine_values(manifests[engine], settings.compile_cache)
-        own["precision"] = values[f"precision.{engine}"]
+        if model in OPTIONAL_MODELS and not set(OPTIONAL_MODELS).intersection(served):
+            continue
+        own = dict(values)
+        if model in served:
+            manifest, precision = served[model]
+            own |= _engine_values(manifest, settings.compile_cache) | {"precision": precision}
         for path in _config_paths(source / model):
             config = _read_config(path)
-            _render(config, own, manifests, allotment)
+            _render(config, own, served, allotment)
             rendered = target / path.relative_to(source)
             rendered.parent.mkdir(parents=True, exist_ok=True)
             rendered.write_text(text_format.MessageToString(config))
         _copy_version(source / model / "1", target / model / "1")
-    for engine in ENGINES:
+    for engine in served:
         for name in (GRAPH_NAME, PLAN_NAME):
             if (engines / engine / name).is_file():
                 (target / engine / "1" / name).symlink_to((engines / engine / name).resolve())
+
+
+def _served_engines(engines: Path, settings: RenderSettings) -> dict[str, ServedEngine]:
+    """Manifest and precision of each engine that is served; an optional one that cannot be is left out."""
+    served: dict[str, ServedEngine] = {}
+    for engine in ENGINES:
+        optional = engine in OPTIONAL_MODELS
+        if optional and not (engines / engine).is_dir():
+            continue
+        try:
+            manifest = _manifest(engines / engine)
+            on_cpu = settings.profile == "cpu"
+            precision = choose_precision(settings.precision, manifest) if on_cpu else "plan"
+            served[engine] = ServedEngine(manifest, precision)
+        except RepositoryError as error:
+            if not optional:
+                raise
+            log.error("%s is not served: %s", engine, error)
+    return served
 
 
 def _manifest(folder: Path) -> EngineManifest:
@@ -139,6 +179,11 @@ def _engine_values(manifest: EngineManifest, compile_cache: Path | None) -> dict
     return {
         "compile_cache": compiled,
         "engine": manifest.engine,
+    }
+
+
+def _input_values(manifest: EngineManifest) -> dict[str, str]:
+    return {
         "input_size": str(manifest.input_size),
         "mean": " ".join(map(repr, manifest.mean)),
         "std": " ".join(map(repr, manifest.std)),
@@ -164,7 +209,7 @@ def _read_config(path: Path) -> model_config_pb2.ModelConfig:
 def _render(
     config: model_config_pb2.ModelConfig,
     values: dict[str, str],
-    manifests: dict[str, EngineManifest],
+    served: Mapping[str, ServedEngine],
     allotment: Allotment,
 ) -> None:
     for key in config.parameters:
@@ -172,10 +217,10 @@ def _render(
             config.parameters[key].string_value = values[key]
     if config.backend == "python":
         config.instance_group[0].count = allotment.instances
-    for engine, manifest in manifests.items():
+    for engine, (manifest, _) in served.items():
         sized = [tensor for tensor in config.output if tensor.name == f"{engine.upper()}_IMAGE"]
         if config.name == engine:
-            sized = list(config.input)
+            sized = [tensor for tensor in config.input if tensor.name == "IMAGE"]
         for tensor in sized:
             tensor.dims[1:] = [manifest.input_size] * 2
 

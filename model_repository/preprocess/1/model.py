@@ -10,6 +10,7 @@ import triton_python_backend_utils as pb_utils
 
 from cutout_core.contract import Limits
 from cutout_core.imaging.batch import BatchMapper, limit_threads
+from cutout_core.imaging.normalize import NetworkInput
 from cutout_core.imaging.preprocess import PreprocessSettings, preprocess_row
 
 
@@ -19,40 +20,36 @@ class TritonPythonModel:
     def initialize(self, args: dict[str, str]) -> None:
         config = json.loads(args["model_config"])["parameters"]
         text = {key: value["string_value"] for key, value in config.items()}
-        self._settings = PreprocessSettings(
-            limits=Limits(int(text["max_bytes"]), int(text["max_pixels"])),
-            input_size=int(text["input_size"]),
-            mean=_statistics(text["mean"]),
-            std=_statistics(text["std"]),
-            divide_by_max=text["divide_by_max"] == "true",
-            quality=text["quality"],
-        )
+        limits = Limits(int(text["max_bytes"]), int(text["max_pixels"]))
+        self._settings = PreprocessSettings(limits, *(_recipe(text, e) for e in ("segmentation", "segmentation_high")))
         limit_threads(int(text["threads"]))
         self._mapper = BatchMapper(int(text["threads"]))
 
     def execute(self, requests: list[Any]) -> list[Any]:
-        rows = [list(zip(*_columns(request), strict=True)) for request in requests]
+        rows = [[(*row, frozenset(r.requested_output_names())) for row in _rows(r)] for r in requests]
         flat = [row for request_rows in rows for row in request_rows]
-        done = iter(self._mapper.map(lambda row: preprocess_row(*row, self._settings), flat))
-        return [_response([next(done) for _ in request_rows]) for request_rows in rows]
+        work = self._mapper.map(lambda row: preprocess_row(row[0], row[1], self._settings, row[2]), flat)
+        done = iter(work)
+        return [_response([next(done) for _ in request_rows], request_rows[0][2]) for request_rows in rows]
 
     def finalize(self) -> None:
         self._mapper.close()
 
 
-def _statistics(text: str) -> tuple[float, float, float]:
-    red, green, blue = map(float, text.split())
-    return red, green, blue
+def _recipe(text: dict[str, str], engine: str) -> NetworkInput:
+    mean, std = (tuple(map(float, text[f"{engine}.{name}"].split())) for name in ("mean", "std"))
+    return NetworkInput(int(text[f"{engine}.input_size"]), mean, std, text[f"{engine}.divide_by_max"] == "true")
 
 
-def _columns(request: Any) -> tuple[list[bytes], list[bytes]]:
+def _rows(request: Any) -> list[tuple[bytes, bytes]]:
     images = pb_utils.get_input_tensor_by_name(request, "IMAGE").as_numpy().ravel().tolist()
     options = pb_utils.get_input_tensor_by_name(request, "OPTIONS")
-    return images, options.as_numpy().ravel().tolist() if options else [b""] * len(images)
+    texts = options.as_numpy().ravel().tolist() if options else [b""] * len(images)
+    return list(zip(images, texts, strict=True))
 
 
-def _response(results: list[Any]) -> Any:
-    pixels = np.stack([image for image, _ in results])
+def _response(results: list[Any], wanted: frozenset[str]) -> Any:
     metas = np.array([[meta.to_json()] for _, meta in results], np.object_)
-    tensors = [pb_utils.Tensor("SEGMENTATION_IMAGE", pixels), pb_utils.Tensor("META", metas)]
-    return pb_utils.InferenceResponse(tensors)
+    names = [name for name in results[0][0] if name in wanted]
+    tensors = [pb_utils.Tensor(name, np.stack([made[name] for made, _ in results])) for name in names]
+    return pb_utils.InferenceResponse([*tensors, pb_utils.Tensor("META", metas)])

@@ -73,7 +73,7 @@ def test_a_second_build_does_nothing(catalogue: Path, monkeypatch: pytest.Monkey
     (engine,) = Catalogue.load(catalogue).defaults()
     first = build_engine(engine, say=lambda line: None)
     stamp = (first.folder / "model.onnx").stat().st_mtime_ns
-    monkeypatch.setattr(build_module, "fetch", None)
+    monkeypatch.setattr(build_module, "fetch_all", None)
     second = build_engine(engine, say=pytest.fail)
     assert not second.fresh
     assert second.manifest == first.manifest

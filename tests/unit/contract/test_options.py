@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from cutout_core.contract import OPTION_HELP, CutoutError, ErrorCode, Options
 from cutout_core.contract.colors import parse_color
+from cutout_core.contract.options import MODE_CHOICES
+from cutout_core.contract.tensors import ENSEMBLES
 
 _COLORS = st.tuples(*[st.integers(0, 255)] * 4)
 
@@ -17,16 +19,49 @@ _COLORS = st.tuples(*[st.integers(0, 255)] * 4)
     size=st.none() | st.floats(0.001, 100),
     icc=st.sampled_from(["keep", "srgb"]),
     background=st.none() | _COLORS,
+    quality=st.sampled_from(list(ENSEMBLES)),
+    mode=st.sampled_from(MODE_CHOICES),
+    flags=st.tuples(st.booleans(), st.booleans()),
 )
 def test_json_round_trip(
-    output: str, size: float | None, icc: str, background: tuple[int, int, int, int] | None
+    output: str,
+    size: float | None,
+    icc: str,
+    background: tuple[int, int, int, int] | None,
+    quality: str,
+    mode: str,
+    flags: tuple[bool, bool],
 ) -> None:
     if output == "mask":
         background = None
     if output == "jpeg" and background is not None:
         background = (*background[:3], 255)
-    options = Options(output=output, size=size, icc=icc, background=background)
+    options = Options(
+        quality=quality,
+        mode="auto" if quality == "fast" else mode,
+        output=output,
+        background=background,
+        size=size,
+        decontaminate=flags[0],
+        cleanup=flags[1],
+        icc=icc,
+    )
     assert Options.from_json(options.to_json()) == options
+
+
+@pytest.mark.parametrize(
+    ("given", "flag"), [("on", True), ("TRUE", True), (True, True), ("off", False), ("False", False), (False, False)]
+)
+def test_flags_are_on_or_off(given: str | bool, flag: bool) -> None:
+    assert Options.parse({"decontaminate": given, "cleanup": given}) == Options(decontaminate=flag, cleanup=flag)
+
+
+def test_the_default_quality_is_standard_or_that_of_the_ensemble() -> None:
+    assert Options.parse({}).quality == "standard"
+    assert Options().ensemble == "cutout"
+    assert Options.from_json(b"", "fast") == Options(quality="fast")
+    assert Options.from_json(b'{"icc": "srgb"}', "high") == Options(quality="high", icc="srgb")
+    assert Options.from_json(b'{"quality": "fast"}', "high").quality == "fast"
 
 
 def test_jpg_is_jpeg() -> None:
@@ -47,10 +82,14 @@ def test_defaults_are_empty_and_json_types_are_taken() -> None:
         (b"[" * 4000, ErrorCode.INVALID_OPTION, "OPTIONS"),
         (b" " * 5000, ErrorCode.INVALID_OPTION, "OPTIONS"),
         (b"\xff\xfe", ErrorCode.INVALID_OPTION, "OPTIONS"),
-        (b'{"mode": "product"}', ErrorCode.UNKNOWN_OPTION, "mode"),
+        (b'{"shine": 1}', ErrorCode.UNKNOWN_OPTION, "shine"),
+        (b'{"mode": "pet"}', ErrorCode.INVALID_OPTION, "mode"),
+        (b'{"mode": "product", "quality": "fast"}', ErrorCode.INVALID_OPTION, "mode"),
+        (b'{"decontaminate": "maybe"}', ErrorCode.INVALID_OPTION, "decontaminate"),
+        (b'{"cleanup": 1}', ErrorCode.INVALID_OPTION, "cleanup"),
         (b'{"size": null}', ErrorCode.INVALID_OPTION, "size"),
         (b'{"size": 1e999}', ErrorCode.INVALID_OPTION, "size"),
-        (b'{"quality": "high"}', ErrorCode.INVALID_OPTION, "quality"),
+        (b'{"quality": "best"}', ErrorCode.INVALID_OPTION, "quality"),
         (b'{"output": "jpeg", "background": "#fff8"}', ErrorCode.INVALID_OPTION, "background"),
     ],
 )

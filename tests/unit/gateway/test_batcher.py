@@ -92,16 +92,32 @@ async def test_a_batch_is_bounded_in_pixels_and_a_huge_row_travels_alone() -> No
     assert [rows for _, rows in engine.batches] == [[b"first"], [b"a"], [b"b"], [b"huge"], [b"c"]]
 
 
-async def test_ensembles_take_turns() -> None:
+async def test_an_ensemble_never_waits_for_another_ones_slots() -> None:
     engine = Engine()
     engine.gate.clear()
     batcher = make(engine, max_rows=1)
-    names = ["fast", "fast", "fast", "high"]
+    names = ["high", "high", "high", "standard", "fast"]
     tasks = [asyncio.create_task(batcher.submit(name, row(str(i)))) for i, name in enumerate(names)]
+    await settle()
+    assert [name for name, _ in engine.batches] == ["high", "standard", "fast"]
+    assert batcher.waiting == 2
+    engine.gate.set()
+    await asyncio.gather(*tasks)
+    assert len(engine.batches) == 5
+
+
+async def test_an_ensemble_may_have_smaller_batches() -> None:
+    engine = Engine()
+    engine.gate.clear()
+    batcher = Batcher(engine.run, Observer(), slots=1, max_rows=4, max_pixels=1000, max_rows_of={"high": 2})
+    tasks = [asyncio.create_task(batcher.submit(name, row())) for name in ["high"] * 6 + ["fast"] * 6]
     await settle()
     engine.gate.set()
     await asyncio.gather(*tasks)
-    assert [name for name, _ in engine.batches][1] == "high" or [name for name, _ in engine.batches][2] == "high"
+    assert {name: max(len(rows) for n, rows in engine.batches if n == name) for name in ("high", "fast")} == {
+        "high": 2,
+        "fast": 4,
+    }
 
 
 async def test_slots_bound_the_batches_in_flight() -> None:

@@ -13,13 +13,28 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from cutout_core.contract import Box, CutoutError, ErrorCode, Limits, RowError, RowMeta
-from cutout_core.imaging.postprocess import PostprocessSettings, postprocess_row
+from cutout_core.imaging import postprocess
+from cutout_core.imaging.normalize import NetworkInput
+from cutout_core.imaging.postprocess import PostprocessSettings, RowInput, postprocess_row
 from cutout_core.imaging.preprocess import PreprocessSettings, preprocess_row
 
 from .images import PILLOW_FORMATS, Array, exif, linear_rgb_profile, save, smooth
 
-PREPROCESS = PreprocessSettings(Limits(), 64, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), False)
-SETTINGS = PostprocessSettings(Limits(), precision={"segmentation": "bf16"})
+PREPROCESS = PreprocessSettings(Limits(), NetworkInput(64, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), False))
+PRECISION = {"segmentation": "bf16", "matting": "fp32", "segmentation_high": "fp16"}
+SETTINGS = PostprocessSettings(Limits(), precision=PRECISION)
+FAST, STANDARD = ("SEGMENTATION_IMAGE",), ("SEGMENTATION_IMAGE", "MATTING_IMAGE", "MODE")
+
+
+def fast_meta() -> bytes:
+    """META as preprocess leaves it for the ensemble of quality `fast`."""
+    return RowMeta(quality="fast").to_json()
+
+
+def finish(  # the arguments in the order of RowInput
+    image: bytes, options: bytes, meta: bytes, mask: Array, alpha: Array | None = None
+) -> tuple[bytes, RowMeta]:
+    return postprocess_row(RowInput(image, options, meta, mask, alpha), SETTINGS)
 
 
 def disc() -> Array:
@@ -28,19 +43,20 @@ def disc() -> Array:
     return np.clip((150 - np.hypot(x - 255.5, y - 255.5)) / 20 + 0.5, 0, 1).astype(np.float32)[None]
 
 
-def cut(image: bytes, alpha: Array | None = None, **options: Any) -> tuple[Array, RowMeta, str]:
-    """Pixels, META and Pillow's format of a whole row through both steps."""
+def cut(
+    image: bytes, mask: Array | None = None, alpha: Array | None = None, **options: Any
+) -> tuple[Array, RowMeta, str]:
+    """Pixels, META and Pillow's format of a whole row through both steps; with `alpha`, of quality `standard`."""
     raw = json.dumps(options).encode() if options else b""
-    _, before = preprocess_row(image, raw, PREPROCESS)
-    result, meta = postprocess_row(image, raw, before.to_json(), disc() if alpha is None else alpha, SETTINGS)
+    _, before = preprocess_row(image, raw, PREPROCESS, FAST if alpha is None else STANDARD)
+    result, meta = finish(image, raw, before.to_json(), disc() if mask is None else mask, alpha)
     assert meta.error is None, meta.error
     with Image.open(BytesIO(result)) as file:
         return np.asarray(file), meta, file.format or ""
 
 
-def failed(image: bytes, alpha: Array | None = None, options: bytes = b"") -> RowError:
-    before = RowMeta().to_json()
-    result, meta = postprocess_row(image, options, before, disc() if alpha is None else alpha, SETTINGS)
+def failed(image: bytes, mask: Array | None = None, options: bytes = b"") -> RowError:
+    result, meta = finish(image, options, fast_meta(), disc() if mask is None else mask)
     assert result == b""
     assert meta.error is not None
     return meta.error
@@ -60,16 +76,61 @@ def test_a_row(name: str) -> None:
     rows, columns = np.nonzero(pixels[..., 3] >= 128)
     box = Box(int(columns.min()), int(rows.min()), int(np.ptp(columns)) + 1, int(np.ptp(rows)) + 1)
     assert meta.subject == box
-    assert meta.warnings == []
+    assert meta.confidence is not None
+    assert 0 <= meta.confidence <= 1
+    assert set(meta.warnings) <= {"low_contrast_edge"}  # a gradient has little contrast anywhere
+
+
+def test_quality_standard_takes_the_matting_networks_alpha_as_it_is() -> None:
+    """A faint alpha stays faint, where a mask would be stretched; and the mask decides whether anything is there."""
+    faint = disc() * np.float32(0.4)
+    pixels, meta, _ = cut(save(smooth(512, 512), "PNG"), disc(), faint, cleanup=False)
+    assert pixels[256, 256, 3] == 102
+    assert (meta.quality, meta.mode != "") == ("standard", True)
+    assert meta.precision == {"segmentation": "bf16", "matting": "fp32"}
+    pixels, meta, _ = cut(save(smooth(512, 512), "PNG"), faint, disc())
+    assert not pixels.any()
+    assert meta.warnings == ["no_subject"]
+
+
+def test_decontamination_changes_colours_of_the_band_only_and_may_be_left_out() -> None:
+    rng = np.random.default_rng(1)
+    image = save(rng.integers(0, 256, (300, 400, 3), dtype=np.uint8), "PNG")
+    on, off = cut(image)[0], cut(image, decontaminate="off")[0]
+    assert np.array_equal(on[..., 3], off[..., 3])
+    mixed = (off[..., 3] > 0) & (off[..., 3] < 255)
+    changed = (on != off).any(axis=-1)
+    assert changed.any()
+    assert not (changed & ~mixed).any()
+    with Image.open(BytesIO(image)) as source:
+        assert np.array_equal(off[mixed][:, :3], np.asarray(source)[mixed])
+    flat_on, flat_off = (cut(image, decontaminate=flag, background="#00ff00")[0] for flag in (True, False))
+    assert not (flat_on != flat_off).any(axis=-1)[~mixed].any()
+
+
+def test_a_files_own_soft_pixels_keep_their_colour() -> None:
+    rgba = np.random.default_rng(2).integers(0, 256, (300, 400, 4), dtype=np.uint8)
+    rgba[..., 3] = np.where(rgba[..., 3] < 128, 128, 255)
+    on = cut(save(rgba, "PNG"))[0]
+    soft = (rgba[..., 3] == 128) & (on[..., 3] > 0)
+    assert np.array_equal(on[soft][:, :3], rgba[soft][:, :3])
+
+
+def test_cleanup_may_be_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(postprocess, "clean_alpha", lambda alpha: np.full_like(alpha, 255))
+    image = save(smooth(), "PNG")
+    assert (cut(image)[0][..., 3] == 255).all()
+    pixels, meta, _ = cut(image, cleanup="off")
+    assert pixels[0, 0, 3] == 0
+    assert "cleanup" not in meta.timings_ms
 
 
 def test_timings_tell_every_stage() -> None:
     meta = cut(save(smooth(), "JPEG"))[1]
-    stages = {"decode_reduced", "preprocess", "engines", "decode", "alpha", "compose", "encode", "postprocess"}
-    assert set(meta.timings_ms) == stages
+    parts = ("decode", "refine", "cleanup", "decontaminate", "compose", "encode")
+    assert set(meta.timings_ms) == {"decode_reduced", "preprocess", "engines", "postprocess", *parts}
     assert min(meta.timings_ms.values()) >= 0
-    parts = [meta.timings_ms[name] for name in ("decode", "alpha", "compose", "encode")]
-    assert sum(parts) <= meta.timings_ms["postprocess"]
+    assert sum(meta.timings_ms[name] for name in parts) <= meta.timings_ms["postprocess"]
     assert meta.stamps["preprocess_end"] <= meta.stamps["postprocess_start"] <= meta.stamps["postprocess_end"]
 
 
@@ -140,7 +201,7 @@ def test_profile_is_kept_or_converted() -> None:
     image = save(smooth(), "PNG", icc_profile=linear_rgb_profile())
 
     def result(icc: str) -> tuple[int, bytes | None]:
-        data, _ = postprocess_row(image, json.dumps({"icc": icc}).encode(), RowMeta().to_json(), disc(), SETTINGS)
+        data, _ = finish(image, json.dumps({"icc": icc}).encode(), fast_meta(), disc())
         with Image.open(BytesIO(data)) as file:
             return int(np.asarray(file)[32, 48, 0]), file.info.get("icc_profile")
 
@@ -154,15 +215,15 @@ def test_profile_is_kept_or_converted() -> None:
 def test_a_row_that_failed_before_passes_through() -> None:
     error = RowError.from_exception(CutoutError(ErrorCode.NOT_AN_IMAGE, "The bytes are not an image."))
     before = RowMeta(error=error)
-    assert postprocess_row(b"text", b"", before.to_json(), disc(), SETTINGS) == (b"", before)
+    assert finish(b"text", b"", before.to_json(), disc()) == (b"", before)
 
 
-@pytest.mark.parametrize("field", ["timings_ms", "stamps", "warnings"])
+@pytest.mark.parametrize("field", ["timings_ms", "stamps", "warnings", "quality"])
 @pytest.mark.parametrize("value", [3, None, {"preprocess_end": "now"}])
 @pytest.mark.usefixtures("caplog")
 def test_a_meta_that_preprocess_never_writes_is_a_failed_row(field: str, value: object) -> None:
-    meta = json.loads(RowMeta().to_json()) | {field: value}
-    result, row = postprocess_row(save(smooth(), "PNG"), b"", json.dumps(meta).encode(), disc(), SETTINGS)
+    meta = json.loads(fast_meta()) | {field: value}
+    result, row = finish(save(smooth(), "PNG"), b"", json.dumps(meta).encode(), disc())
     assert result == b""
     assert row.error is not None
     assert row.error.code is ErrorCode.INTERNAL
@@ -170,10 +231,9 @@ def test_a_meta_that_preprocess_never_writes_is_a_failed_row(field: str, value: 
 
 
 def test_alpha_may_come_without_its_channel_axis() -> None:
-    before = RowMeta().to_json()
     image = save(smooth(), "PNG")
-    with_axis = postprocess_row(image, b"", before, disc(), SETTINGS)[0]
-    assert postprocess_row(image, b"", before, disc()[0], SETTINGS)[0] == with_axis
+    with_axis = finish(image, b"", fast_meta(), disc(), disc())[0]
+    assert finish(image, b"", fast_meta(), disc()[0], disc()[0])[0] == with_axis
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -190,7 +250,7 @@ def test_an_alpha_that_is_no_number_is_a_defect_and_not_a_picture(
 def test_limits_hold_here_too() -> None:
     image = save(smooth(), "PNG")
     strict = PostprocessSettings(Limits(max_pixels=100))
-    _, meta = postprocess_row(image, b"", RowMeta().to_json(), disc(), strict)
+    _, meta = postprocess_row(RowInput(image, b"", fast_meta(), disc()), strict)
     assert meta.error is not None
     assert meta.error.code is ErrorCode.TOO_MANY_PIXELS
 
@@ -210,11 +270,11 @@ def test_odd_shapes(size: tuple[int, int]) -> None:
 
 def test_every_alpha_gives_its_own_result_whatever_runs_beside_it() -> None:
     image = save(smooth(), "PNG")
-    before = RowMeta().to_json()
+    before = fast_meta()
     alphas = [np.roll(disc(), shift, axis=2) for shift in range(0, 200, 25)]
-    alone = [postprocess_row(image, b"", before, alpha, SETTINGS)[0] for alpha in alphas]
+    alone = [finish(image, b"", before, alpha)[0] for alpha in alphas]
     with ThreadPoolExecutor(4) as pool:
-        together = list(pool.map(lambda alpha: postprocess_row(image, b"", before, alpha, SETTINGS)[0], alphas))
+        together = list(pool.map(lambda alpha: finish(image, b"", before, alpha)[0], alphas))
     assert together == alone
     assert len(set(alone)) == len(alphas)
 
@@ -224,8 +284,8 @@ def test_every_alpha_gives_its_own_result_whatever_runs_beside_it() -> None:
 def test_never_raises(image: bytes, options: bytes, meta: bytes) -> None:
     logging.getLogger("cutout.postprocess").disabled = True
     try:
-        for raw in (meta, RowMeta().to_json()):
-            result, row = postprocess_row(image, options, raw, disc(), SETTINGS)
+        for raw in (meta, fast_meta()):
+            result, row = finish(image, options, raw, disc())
             assert result == b""
             assert row.error is not None
     finally:

@@ -1,0 +1,133 @@
+"""The served pipeline in this process: the same pixel functions and graphs as in the model repository, without Triton.
+
+The networks run in fp32, so that the figures do not depend on the machine; what bf16 costs is in `precision.md`.
+"""
+
+from __future__ import annotations
+
+import cutout_core.no_telemetry  # noqa: F401  # isort: skip
+
+import hashlib
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import openvino
+from numpy.typing import NDArray
+from PIL import Image
+
+from cutout_build.errors import BuildError
+from cutout_build.quality.cache import cached, digest
+from cutout_build.quality.engine import Segmentation
+from cutout_core.contract import Limits, RowMeta
+from cutout_core.contract.tensors import SEGMENTATION, SEGMENTATION_HIGH
+from cutout_core.imaging.batch import BatchMapper
+from cutout_core.imaging.postprocess import PostprocessSettings, RowInput, postprocess_row
+from cutout_core.imaging.preprocess import (
+    MATTING_IMAGE,
+    MODE,
+    SEGMENTATION_HIGH_IMAGE,
+    SEGMENTATION_IMAGE,
+    PreprocessSettings,
+    Tensors,
+    preprocess_row,
+)
+from cutout_core.imaging.tile_pass import TilePass
+
+UInt8 = NDArray[np.uint8]
+Float32 = NDArray[np.float32]
+
+#: The matting network in the repository's `build` folder.
+MATTING_GRAPH = Path(__file__).parents[2] / "weights" / "matting.onnx"
+
+#: Quality to the segmentation that its ensemble runs, and the name of that engine's input.
+_SEGMENTATIONS = {
+    "fast": (SEGMENTATION.name, SEGMENTATION_IMAGE),
+    "standard": (SEGMENTATION.name, SEGMENTATION_IMAGE),
+    "high": (SEGMENTATION_HIGH.name, SEGMENTATION_HIGH_IMAGE),
+}
+#: Most tiles in one call of the matting network.
+_BATCH = 4
+
+
+class Pipeline:
+    """All three qualities. Engines are built and compiled on first use, for `threads` threads.
+
+    Raises BuildError where the matting network's graph is missing.
+    """
+
+    def __init__(self, matting: Path = MATTING_GRAPH, threads: int = 1) -> None:
+        if not matting.is_file():
+            raise BuildError(f"{matting} is missing: train the matting network, or name another graph.")
+        self._threads = threads
+        self.matting_sha256 = hashlib.sha256(matting.read_bytes()).hexdigest()
+        config = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads}
+        self._matting = openvino.Core().compile_model(matting, "CPU", config)
+        self._segmentations: dict[str, Segmentation] = {}
+        self._tiles = TilePass(PostprocessSettings(Limits(), tiles=True), BatchMapper(1), self.matte, _BATCH)
+
+    def segmentation(self, quality: str) -> Segmentation:
+        """The engine of a quality, built where it is missing. Raises BuildError."""
+        name, _ = _SEGMENTATIONS[quality]
+        if name not in self._segmentations:
+            self._segmentations[name] = Segmentation(self._threads, name)
+        return self._segmentations[name]
+
+    def mask(self, file: bytes, quality: str) -> Float32:
+        """The segmentation's mask, [512, 512] in 0..1, from the disk's cache where it was made before."""
+        engine = self.segmentation(quality)
+        kind = f"mask-{engine.manifest.graph_sha256[:12]}"
+
+        stored = cached(kind, digest(file), lambda: {"mask": self._segmented(file, quality)})
+        return stored["mask"].astype(np.float32)
+
+    def cut(self, file: bytes, quality: str, mode: str = "auto", mask: Float32 | None = None) -> UInt8:
+        """The alpha that a caller gets for `output=mask`, [H, W].
+
+        mask: [512, 512] in 0..1, instead of the segmentation's. Raises BuildError where the pipeline refuses the file.
+        """
+        result, meta = self.run(file, quality, {"mode": mode, "output": "mask"}, mask)
+        if meta.error is not None:
+            raise BuildError(meta.error.message)
+        with Image.open(io.BytesIO(result)) as image:
+            return np.asarray(image)
+
+    def run(
+        self, file: bytes, quality: str, options: dict[str, str], mask: Float32 | None = None, *, fresh: bool = False
+    ) -> tuple[bytes, RowMeta]:
+        """The encoded result and META, as the ensemble of `quality` gives them. fresh: no mask from the cache."""
+        if mask is None:
+            mask = self._segmented(file, quality) if fresh else self.mask(file, quality)
+        text = json.dumps(options).encode()
+        alpha = None
+        if quality == "fast":
+            meta = RowMeta(quality=quality)
+        else:
+            tensors, meta = self._inputs(file, quality, options.get("mode", "auto"), (MATTING_IMAGE, MODE))
+            alpha = self.matte(tensors[MATTING_IMAGE][None], mask[None, None], tensors[MODE][None])[0]
+        meta.quality = quality
+        row = RowInput(file, text, meta.to_json(), mask[None], alpha)
+        return self._tiles.run([row])[0] if quality == "high" else postprocess_row(row, PostprocessSettings(Limits()))
+
+    def matte(self, images: UInt8, masks: Float32, modes: Float32) -> Float32:
+        """The matting network: uint8 [N, 3, 512, 512], float32 [N, 1, 512, 512] in 0..1 and one-hot [N, 3, 1, 1] to
+        alphas, float32 [N, 1, 512, 512]."""
+        result: Float32 = self._matting({"IMAGE": images, "MASK": masks, "MODE": modes})[0].copy()
+        return result
+
+    def _segmented(self, file: bytes, quality: str) -> Float32:
+        _, name = _SEGMENTATIONS[quality]
+        tensors, _ = self._inputs(file, quality, "auto", (name,))
+        return self.segmentation(quality).mask(tensors[name])
+
+    def _inputs(self, file: bytes, quality: str, mode: str, wanted: tuple[str, ...]) -> tuple[Tensors, RowMeta]:
+        """The named outputs of `preprocess`."""
+        _, own = _SEGMENTATIONS[quality]
+        recipe = self.segmentation(quality).recipe if own in wanted else None
+        high = own == SEGMENTATION_HIGH_IMAGE
+        settings = PreprocessSettings(Limits(), None if high else recipe, recipe if high else None)
+        tensors, meta = preprocess_row(file, json.dumps({"mode": mode}).encode(), settings, wanted)
+        if meta.error is not None:
+            raise BuildError(meta.error.message)
+        return tensors, meta

@@ -1,0 +1,109 @@
+"""The network's parts, its export and its training; torch is optional, so these run where it is installed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch is in the group `train` only", exc_type=ImportError)
+
+from cutout_build.matting import export as exporting  # noqa: E402
+from cutout_build.matting import losses, network  # noqa: E402
+
+BUDGET_GMAC = 8.0
+
+
+def test_it_keeps_to_its_budget() -> None:
+    net = network.MattingNetwork().eval()
+    counted: list[float] = []
+    for module in net.modules():
+        if isinstance(module, torch.nn.Conv2d):
+            module.register_forward_hook(
+                lambda conv, _, out: counted.append(out.numel() * conv.weight[0].numel() / 1e9)
+            )
+    with torch.no_grad():
+        alpha = net(torch.rand(1, 3, 512, 512), torch.rand(1, 1, 512, 512), torch.zeros(1, 3, 1, 1))
+    assert alpha.shape == (1, 1, 512, 512)
+    assert 0 < sum(counted) <= BUDGET_GMAC
+    assert sum(parameter.numel() for parameter in net.parameters()) * 4 <= 8e6
+
+
+def test_far_from_an_edge_the_mask_decides() -> None:
+    mask = torch.zeros(1, 1, 256, 256)
+    mask[..., :128] = 1
+    net = network.MattingNetwork().eval()
+    torch.nn.init.normal_(net.head_out.weight)
+    with torch.no_grad():
+        alpha = net(torch.rand(1, 3, 256, 256), mask, torch.zeros(1, 3, 1, 1))
+    inside, outside = 128 - 8 * 2, 128 + 8 * (network.REACH + 2)
+    assert torch.equal(alpha[..., :inside], torch.ones_like(alpha[..., :inside]))
+    assert torch.equal(alpha[..., outside:], torch.zeros_like(alpha[..., outside:]))
+    assert not torch.equal(alpha, mask)
+
+
+def test_pull_push_spreads_the_one_colour_that_is_known() -> None:
+    image = torch.rand(1, 3, 64, 64)
+    weight = torch.zeros(1, 1, 64, 64)
+    image[..., 20:24, 20:24] = torch.tensor([0.9, 0.1, 0.4])[None, :, None, None]
+    weight[..., 20:24, 20:24] = 1
+    spread = network.pull_push(image, weight)
+    known = torch.tensor([0.9, 0.1, 0.4])
+    assert torch.allclose(spread[0, :, 22, 22], known, atol=0.05)
+    assert (spread[0, :, 27, 27] - known).abs().max() < (image.mean((0, 2, 3)) - known).abs().max()
+
+
+def test_projection_finds_the_alpha_of_the_compositing_equation() -> None:
+    alpha = torch.rand(1, 1, 16, 16)
+    subject, background = torch.tensor([0.9, 0.2, 0.3]), torch.tensor([0.1, 0.6, 0.8])
+    colors = [color[None, :, None, None].expand(1, 3, 16, 16) for color in (subject, background)]
+    estimate = network.project(alpha * colors[0] + (1 - alpha) * colors[1], *colors)
+    assert (estimate[:, :1] + 0.5 - alpha).abs().max() < 0.02
+    assert estimate[:, 1].abs().max() < 1e-3
+
+
+def test_loss_is_zero_for_the_truth_alone() -> None:
+    truth = torch.rand(3, 1, 64, 64)
+    mode = torch.tensor([0, 1, 2])
+    assert losses.matting_loss(truth, truth, mode) == 0
+    assert losses.matting_loss((truth + 0.1).clamp(0, 1), truth, mode) > 0.05
+
+
+def test_the_band_is_the_benchmarks() -> None:
+    from cutout_build.quality.metrics import edge_band
+
+    truth = np.zeros((64, 64), np.float32)
+    truth[20:40, 20:44] = 1
+    truth[30:33, 30:60] = 0.5
+    ours = losses.edge_band(torch.from_numpy(truth)[None, None])[0, 0].numpy() > 0
+    # The metric dilates by a disc, training by the square around it.
+    assert (ours | ~edge_band(truth)).all()
+    assert ours.sum() < 1.3 * edge_band(truth).sum()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")
+def test_the_export_equals_the_network(tmp_path: Path) -> None:
+    import onnxruntime
+
+    import cutout_core.no_telemetry  # noqa: F401
+
+    torch.manual_seed(0)
+    net = network.MattingNetwork()
+    for module in net.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.uniform_(-0.2, 0.2)
+            module.running_var.uniform_(0.5, 2)
+    torch.nn.init.normal_(net.head_out.weight, std=0.05)
+    net.eval()
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (3, 3, 512, 512), dtype=np.uint8)
+    mask = rng.uniform(0, 1, (3, 1, 512, 512)).astype(np.float32)
+    mode = np.eye(3, dtype=np.float32)[..., None, None]
+    with torch.no_grad():
+        expected = net(torch.from_numpy(image).float() / 255, torch.from_numpy(mask), torch.from_numpy(mode)).numpy()
+    exporting.export(net, tmp_path / "matting.onnx", "a test")
+    session = onnxruntime.InferenceSession(str(tmp_path / "matting.onnx"), providers=["CPUExecutionProvider"])
+    for rows in (slice(0, 3), slice(1, 2)):
+        (alpha,) = session.run(["ALPHA"], {"IMAGE": image[rows], "MASK": mask[rows], "MODE": mode[rows]})
+        assert np.abs(alpha - expected[rows]).max() < 1e-4

@@ -1,0 +1,53 @@
+"""Training samples are what the network will meet, and depend on the generator alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from cutout_build.matting.procedural import procedural_subject
+from cutout_build.matting.samples import KIND_SHARES, MODE_SHARES, MODES, Frame, Sampler
+from cutout_build.matting.sources import BANK_SHARES, Cutout
+
+
+@pytest.fixture(scope="module")
+def sampler() -> Sampler:
+    rng = np.random.default_rng(0)
+    cutouts = [Cutout(kind, kind, procedural_subject(kind, rng, 128)) for kind in BANK_SHARES]
+    cutouts.append(Cutout("stamp", "stamp", procedural_subject("fur", rng, 160)))
+    backdrops = [rng.integers(0, 256, (200, 300, 3), dtype=np.uint8)]
+    grey = np.full((512, 512), 128, np.uint8)
+    frame = Frame("stamp", np.zeros((512, 512, 3), np.uint8), grey, grey)
+    return Sampler(cutouts, backdrops, [frame], 96)
+
+
+def test_shares_are_shares() -> None:
+    assert sum(KIND_SHARES.values()) == pytest.approx(1)
+    assert set(MODE_SHARES) == set(KIND_SHARES) == {*BANK_SHARES, "stamp"}
+    assert all(len(shares) == len(MODES) and sum(shares) == pytest.approx(1) for shares in MODE_SHARES.values())
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_a_sample_fits_together(sampler: Sampler, seed: int) -> None:
+    sample = sampler.draw(np.random.default_rng([4, seed]))
+    assert sample.image.shape == (96, 96, 3)
+    assert sample.image.dtype == np.uint8
+    for plane in (sample.mask, sample.alpha):
+        assert plane.shape == (96, 96)
+        assert plane.dtype == np.float32
+        assert plane.min() >= 0
+        assert plane.max() <= 1
+    assert sample.mode in range(len(MODES))
+
+
+def test_a_sample_depends_on_its_generator_alone(sampler: Sampler) -> None:
+    first, second = (sampler.draw(np.random.default_rng(11)) for _ in range(2))
+    np.testing.assert_array_equal(first.image, second.image)
+    np.testing.assert_array_equal(first.mask, second.mask)
+    np.testing.assert_array_equal(first.alpha, second.alpha)
+
+
+def test_most_samples_hold_an_edge(sampler: Sampler) -> None:
+    samples = [sampler.draw(np.random.default_rng([5, seed])) for seed in range(40)]
+    assert np.mean([sample.alpha.min() < 0.3 and sample.alpha.max() > 0.4 for sample in samples]) > 0.7
+    assert 0.1 < np.mean([sample.tile for sample in samples]) < 0.5
