@@ -23,9 +23,10 @@ from torch.nn import functional
 
 #: Mask values at and below the first are background, at and above the second subject, unless the edge is near.
 CERTAIN_LOW, CERTAIN_HIGH = 0.05, 0.95
-#: The correction reaches this far from an undecided pixel into what the mask calls background, where hair is lost: cells
-#: of 8 × 8 pixels in each direction. Into what it calls subject, where eyes and labels are, it does not reach at all.
-REACH = 5
+#: The correction reaches this far from the subject into what the mask calls background, where hair is lost: cells of
+#: 8 × 8 pixels in each direction. Into what it calls subject, where eyes and labels are, it does not reach at all, and
+#: doubt that is nowhere near a subject (a mask below SUBJECT) is left as it is.
+REACH, SUBJECT = 2, 0.8
 #: Sides of input are multiples of this.
 STRIDE = 16
 
@@ -158,8 +159,8 @@ def near_edge(mask: Tensor) -> Tensor:
     off over a cell's width."""
     most, least = functional.max_pool2d(mask, 8), -functional.max_pool2d(-mask, 8)
     most = functional.max_pool2d(most, 2 * REACH + 1, 1, REACH)
-    undecided = torch.clamp(4 * torch.minimum(most - CERTAIN_LOW, CERTAIN_HIGH - least), 0, 1)
-    return _resized(undecided, 8)
+    near = torch.clamp(4 * torch.minimum(most - SUBJECT, CERTAIN_HIGH - least), 0, 1)
+    return _resized(near, 8)
 
 
 def _twice(x: Tensor) -> Tensor:
