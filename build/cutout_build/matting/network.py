@@ -155,8 +155,8 @@ def project(image: Tensor, subject: Tensor, background: Tensor) -> Tensor:
 
 
 def near_edge(mask: Tensor) -> Tensor:
-    """[N, 1, H, W] in 0..1: 1 in cells that are not all subject and have some subject within REACH cells; the limit falls
-    off over a cell's width."""
+    """[N, 1, H, W] in 0..1: 1 in cells that are not all subject and have some subject within REACH cells; it falls off
+    over the width of a cell."""
     most, least = functional.max_pool2d(mask, 8), -functional.max_pool2d(-mask, 8)
     most = functional.max_pool2d(most, 2 * REACH + 1, 1, REACH)
     near = torch.clamp(4 * torch.minimum(most - SUBJECT, CERTAIN_HIGH - least), 0, 1)
