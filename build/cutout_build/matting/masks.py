@@ -16,16 +16,6 @@ Float32 = NDArray[np.float32]
 SEGMENTATION_SIDE, MATTING_SIDE = 320, 512
 
 
-def true_coarse_mask(alpha: Float32, side: int = SEGMENTATION_SIDE, sigma: float = 1.5) -> Float32:
-    """The right mask at a segmentation's resolution: alpha > 0.5, area-shrunk, blurred, upsampled.
-
-    `side`: of the shrunk square where `alpha` is the whole image.
-    """
-    height, width = alpha.shape
-    small = cv2.resize((alpha > 0.5).astype(np.float32), (side, side), interpolation=cv2.INTER_AREA)
-    return _grown(cv2.GaussianBlur(small, (0, 0), sigma), width, height)
-
-
 def wrong_mask(alpha: Float32, rng: np.random.Generator, scale: float) -> Float32:
     """A mask with a segmentation's faults: displaced edges, filled or eaten detail, doubt, holes and stray blobs.
 

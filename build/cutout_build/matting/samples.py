@@ -12,8 +12,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from cutout_build.matting.masks import MATTING_SIDE, SEGMENTATION_SIDE, first_pass_alpha, true_coarse_mask, wrong_mask
+from cutout_build.matting.masks import MATTING_SIDE, SEGMENTATION_SIDE, first_pass_alpha, wrong_mask
 from cutout_build.matting.sources import Cutout
+from cutout_build.quality.baselines import true_coarse_mask
 
 UInt8 = NDArray[np.uint8]
 Float32 = NDArray[np.float32]
@@ -83,7 +84,7 @@ class Sampler:
             return first_pass_alpha(alpha, rng, rng.uniform(1.2, 6.0))
         scale = MATTING_SIDE / SEGMENTATION_SIDE
         if rng.random() < 0.4:
-            return true_coarse_mask(alpha, round(self.side / scale))
+            return true_coarse_mask(alpha, self.side, self.side, round(self.side / scale))
         return wrong_mask(alpha, rng, scale)
 
     def _from_frame(self, rng: np.random.Generator) -> Sample:

@@ -18,7 +18,16 @@ from PIL import Image
 from tqdm import tqdm
 
 from cutout_build.matting.procedural import procedural_subject
-from cutout_build.quality.stamps import EXCLUDED, backdrops, family_of, load_stamp, package_folder, split_of, stamps
+from cutout_build.quality.stamps import (
+    EXCLUDED,
+    backdrops,
+    family_of,
+    is_photograph,
+    load_stamp,
+    package_folder,
+    split_of,
+    stamps,
+)
 from cutout_core.contract.paths import cache_root
 
 UInt8 = NDArray[np.uint8]
@@ -27,8 +36,8 @@ UInt8 = NDArray[np.uint8]
 BANK_SHARES = {"hair": 9, "fur": 11, "feather": 4, "leaves": 5, "shape": 8, "glass": 4, "soft": 6}
 #: Side of the bank's subjects, pixels.
 BANK_SIDE = 448
-#: Stamps for training may be smaller than those to judge by.
-MIN_STAMP_SIDE = 140
+#: Stamps for training may be smaller than those to judge by, and so have fewer colours.
+MIN_STAMP_SIDE, MIN_COLOURS = 139, 200
 #: Longer side to which wallpapers are shrunk.
 BACKDROP_SIDE = 1800
 
@@ -49,7 +58,7 @@ def training_stamps() -> list[Cutout]:
     for path in sorted(root.rglob("*.png")):
         if path.name in EXCLUDED or "cartoon" in path.parts or split_of(family_of(path.name)) != "train":
             continue
-        if path.name not in chosen and _is_small_photograph(path):
+        if path.name not in chosen and is_photograph(path, MIN_STAMP_SIDE, MIN_COLOURS):
             chosen[path.name] = path
     return [Cutout(name, "stamp", load_stamp(chosen[name])) for name in sorted(chosen)]
 
@@ -110,12 +119,3 @@ def _bank_file(folder: Path, kind: str, index: int) -> Path:
 def _read(path: Path) -> UInt8:
     rgba: UInt8 = np.load(path)
     return rgba
-
-
-def _is_small_photograph(path: Path) -> bool:
-    with Image.open(path) as image:
-        if image.mode != "RGBA" or max(image.size) < MIN_STAMP_SIDE:
-            return False
-        rgba = np.asarray(image)
-    opaque = rgba[rgba[..., 3] > 200][:, :3].astype(np.int64) // 8
-    return len(np.unique(opaque @ np.array([1, 32, 1024]))) >= 200

@@ -16,11 +16,11 @@ COARSE_SIDE, COARSE_SIGMA = 320, 1.5
 GUIDED_RADIUS, GUIDED_EPSILON = 1 / 200, 1e-5
 
 
-def true_coarse_mask(alpha: Float32, width: int, height: int) -> Float32:
-    """Ground truth, [H, W] in 0..1, as a coarse mask at `width` × `height`: alpha > 0.5 averaged to a 320² square,
-    blurred and enlarged linearly."""
+def true_coarse_mask(alpha: Float32, width: int, height: int, side: int = COARSE_SIDE) -> Float32:
+    """Ground truth, [H, W] in 0..1, as a coarse mask at `width` × `height`: alpha > 0.5 averaged to a square of `side`
+    pixels, blurred and enlarged linearly."""
     inside = (alpha > 0.5).astype(np.float32)
-    small = cv2.resize(inside, (COARSE_SIDE, COARSE_SIDE), interpolation=cv2.INTER_AREA)
+    small = cv2.resize(inside, (side, side), interpolation=cv2.INTER_AREA)
     soft = cv2.GaussianBlur(small, (0, 0), COARSE_SIGMA)
     mask: Float32 = cv2.resize(soft, (width, height), interpolation=cv2.INTER_LINEAR)
     return np.clip(mask, 0, 1)

@@ -121,7 +121,7 @@ def stamps(split: str) -> list[Path]:
         if "cartoon" not in path.parts
         and path.name not in EXCLUDED
         and split_of(family_of(path.name)) == split
-        and _is_photograph(path)
+        and is_photograph(path)
     }
     return [found[name] for name in sorted(found)]
 
@@ -161,10 +161,11 @@ def _pictures(package: str) -> list[Path]:
     return [path for path in paths if path.suffix in (".jpg", ".png", ".webp")]
 
 
-def _is_photograph(path: Path) -> bool:
+def is_photograph(path: Path, min_side: int = MIN_STAMP_SIDE, min_colours: int = MIN_COLOURS) -> bool:
+    """Whether an RGBA file is larger than `min_side` pixels along its longer side and coloured as photographs are."""
     with Image.open(path) as image:
-        if image.mode != "RGBA" or max(image.size) <= MIN_STAMP_SIDE:
+        if image.mode != "RGBA" or max(image.size) <= min_side:
             return False
         rgba = np.asarray(image)
     opaque = rgba[rgba[..., 3] > 200][:, :3].astype(np.int64) // 8
-    return len(np.unique(opaque @ np.array([1, 32, 1024]))) >= MIN_COLOURS
+    return len(np.unique(opaque @ np.array([1, 32, 1024]))) >= min_colours

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from cutout_build.matting.masks import first_pass_alpha, true_coarse_mask, wrong_mask
+from cutout_build.matting.masks import first_pass_alpha, wrong_mask
+from cutout_build.quality.baselines import true_coarse_mask
 
 Float32 = NDArray[np.float32]
 
@@ -23,7 +24,7 @@ def test_the_true_coarse_mask_is_the_definition_of_the_benchmark() -> None:
     alpha = np.random.default_rng(0).uniform(0, 1, (512, 512)).astype(np.float32)
     small = cv2.resize((alpha > 0.5).astype(np.float32), (320, 320), interpolation=cv2.INTER_AREA)
     expected = cv2.resize(cv2.GaussianBlur(small, (0, 0), 1.5), (512, 512), interpolation=cv2.INTER_LINEAR)
-    np.testing.assert_allclose(true_coarse_mask(alpha), expected, atol=1e-6)
+    np.testing.assert_allclose(true_coarse_mask(alpha, 512, 512), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("seed", range(20))
