@@ -145,7 +145,7 @@ class Server:
         url = settings.triton_url
         if url is None:
             url = await self._start_embedded()
-        client = TritonClient(url, settings.profile)
+        client = TritonClient(url, settings.profile, settings.shared_memory_bytes)
         try:
             yield client
         finally:

@@ -73,6 +73,9 @@ class Settings(BaseSettings):
     max_batch_pixels: int = Field(48_000_000, ge=1024)
     """Pixels in one batch; an image above it travels alone."""
 
+    shared_memory_bytes: int = Field(256 * 1024 * 1024, ge=0)
+    """Shared memory for images on their way to a Triton on this host; 0 sends them over gRPC."""
+
     timeout_s: float = Field(30.0, gt=0, le=3600)
     """Deadline of a request that names none, seconds."""
     max_timeout_s: float = Field(300.0, gt=0, le=3600)

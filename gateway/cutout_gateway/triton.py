@@ -22,6 +22,7 @@ from tritonclient.grpc import service_pb2_grpc
 from cutout_core.contract import CutoutError, ErrorCode, RowMeta
 from cutout_core.contract.tensors import ENGINES, ENSEMBLES, PROFILE_BACKENDS, QUALITY_ENGINES
 from cutout_gateway.batcher import Row, RowResult
+from cutout_gateway.shared_memory import InputRegions
 
 log = logging.getLogger("cutout.gateway.triton")
 
@@ -74,16 +75,21 @@ class Readiness:
 
 
 class TritonClient:
-    """One Triton server, reached over gRPC at `url` (host:port); `profile` is what its engines should run."""
+    """One Triton server, reached over gRPC at `url` (host:port); `profile` is what its engines should run.
 
-    def __init__(self, url: str, profile: str) -> None:
+    shared_memory: bytes of shared memory for images on their way to a Triton on this host; 0: gRPC takes them all.
+    """
+
+    def __init__(self, url: str, profile: str, shared_memory: int = 0) -> None:
         self._profile = profile
         self._unanswered: Counter[str] = Counter()
         self._channel = grpc.aio.insecure_channel(url, options=_CHANNEL_OPTIONS)
         self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
+        self._regions = InputRegions(self._stub, shared_memory)
 
     async def close(self) -> None:
         """Closes the channel; calls in flight are cancelled."""
+        await self._regions.close()
         await self._channel.close()
 
     async def infer(self, ensemble: str, rows: Sequence[Row], deadline: float) -> list[RowResult]:
@@ -96,17 +102,10 @@ class TritonClient:
         if remaining <= 0:
             raise CutoutError(ErrorCode.DEADLINE_EXCEEDED)
         request = pb.ModelInferRequest(model_name=ensemble)
-        for name, values in (
-            ("IMAGE", [row.image for row in rows]),
-            ("OPTIONS", [row.options for row in rows]),
-        ):
-            request.inputs.add(name=name, datatype="BYTES", shape=[len(rows), 1])
-            request.raw_input_contents.append(_pack(values))
         for name in ("RESULT", "META"):
             request.outputs.add(name=name)
-        request.parameters["timeout"].int64_param = int(remaining * 1e6)
         try:
-            response = await self._stub.ModelInfer(request, timeout=remaining)
+            response = await self._call(request, rows, deadline)
         except grpc.aio.AioRpcError as error:
             translated = _translate(error)
             self._unanswered[ensemble] = self._unanswered[ensemble] + 1 if translated.code in _NO_ANSWER else 0
@@ -125,6 +124,37 @@ class TritonClient:
         except (KeyError, ValueError) as error:
             log.error("ensemble %s answered with unusable outputs %s: %s", ensemble, list(outputs), error)
             raise CutoutError(ErrorCode.INTERNAL) from error
+
+    async def _call(self, request: pb.ModelInferRequest, rows: Sequence[Row], deadline: float) -> pb.ModelInferResponse:
+        """Adds the rows' tensors to `request` and sends it; the images go through shared memory where there is some."""
+        images = [row.image for row in rows]
+        placed = await self._regions.place(images)
+        image = request.inputs.add(name="IMAGE", datatype="BYTES", shape=[len(rows), 1])
+        if placed is not None:
+            image.parameters["shared_memory_region"].string_param = placed[0].name
+            image.parameters["shared_memory_byte_size"].int64_param = placed[1]
+        else:
+            request.raw_input_contents.append(_pack(images))
+        request.inputs.add(name="OPTIONS", datatype="BYTES", shape=[len(rows), 1])
+        request.raw_input_contents.append(_pack([row.options for row in rows]))
+        remaining = max(0.001, deadline - time.monotonic())
+        request.parameters["timeout"].int64_param = int(remaining * 1e6)
+        answered = False
+        try:
+            response = await self._stub.ModelInfer(request, timeout=remaining)
+            answered = True
+            return response
+        except grpc.aio.AioRpcError as error:
+            if placed is None or "shared memory region" not in (error.details() or ""):
+                raise
+            log.info("Triton has forgotten its shared memory; it is registered anew")
+            self._regions.forget()
+            placed = None
+        finally:
+            if placed is not None:
+                self._regions.release(placed[0], answered=answered)
+        del request.inputs[:], request.raw_input_contents[:]
+        return await self._call(request, rows, deadline)
 
     def suspect(self, ensemble: str) -> bool:
         """Whether several batches in a row got no answer at all: one of the ensemble's steps may hang."""

@@ -1,0 +1,79 @@
+"""Images through shared memory to a real Triton."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+
+import numpy as np
+import pytest
+from PIL import Image
+from tritonclient.grpc import InferenceServerClient
+from tritonclient.grpc import service_pb2 as pb
+
+from cutout_build.photos import photo
+from cutout_gateway.batcher import Row
+from cutout_gateway.shared_memory import MIN_BYTES
+from cutout_gateway.triton import TritonClient
+from tests.triton.conftest import RunningTriton
+
+pytestmark = pytest.mark.triton
+
+Registered = Callable[[], list[str]]
+
+
+@pytest.fixture(scope="module")
+def rows() -> list[Row]:
+    """Two photos, of more bytes than the bound together."""
+    files = []
+    for name in ("astronaut", "chelsea"):
+        buffer = io.BytesIO()
+        Image.open(io.BytesIO(photo(name).read_bytes())).convert("RGB").save(buffer, "JPEG", quality=95)
+        files.append(buffer.getvalue())
+    assert sum(map(len, files)) > MIN_BYTES
+    return [Row(file, b"", 250_000, time.monotonic() + 60) for file in files]
+
+
+@pytest.fixture
+async def client(triton_server: RunningTriton) -> AsyncIterator[TritonClient]:
+    made = TritonClient(triton_server.url, "cpu", shared_memory=8 << 20)
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+def registered(triton_client: InferenceServerClient) -> Iterator[Registered]:
+    def names() -> list[str]:
+        return sorted(triton_client.get_system_shared_memory_status().regions)
+
+    assert names() == []
+    yield names
+    assert names() == []  # the client has taken its regions back
+
+
+async def test_the_result_is_that_of_grpc(
+    registered: Registered, client: TritonClient, triton_server: RunningTriton, rows: list[Row]
+) -> None:
+    plain = TritonClient(triton_server.url, "cpu")
+    over_grpc = await plain.infer("cutout_fast", rows, time.monotonic() + 60)
+    assert registered() == []
+    shared = await client.infer("cutout_fast", rows, time.monotonic() + 60)
+    again = await client.infer("cutout_fast", rows[::-1], time.monotonic() + 60)
+    assert len(registered()) == 1
+    await plain.close()
+    assert [row.result for row in shared] == [row.result for row in over_grpc]
+    assert [row.result for row in again] == [row.result for row in over_grpc[::-1]]
+    assert np.asarray(Image.open(io.BytesIO(shared[0].result)))[..., 3].any()
+
+
+async def test_a_triton_that_forgot_its_regions_is_told_again(
+    registered: Registered, client: TritonClient, triton_server: RunningTriton, rows: list[Row]
+) -> None:
+    first = await client.infer("cutout_fast", rows, time.monotonic() + 60)
+    (before,) = registered()
+    await client._stub.SystemSharedMemoryUnregister(pb.SystemSharedMemoryUnregisterRequest(name=""))  # all of them
+    second = await client.infer("cutout_fast", rows, time.monotonic() + 60)
+    (after,) = registered()
+    assert after != before
+    assert [row.result for row in second] == [row.result for row in first]
