@@ -1,0 +1,1 @@
+"""Quantization-aware distillation: an engine's own ONNX graph, trained in PyTorch to reproduce itself in INT8."""
