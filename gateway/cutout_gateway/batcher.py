@@ -21,12 +21,16 @@ from cutout_core.contract import CutoutError, ErrorCode, RowMeta
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One image on its way to the engine. `pixels` is its weight, `deadline` in time.monotonic() seconds."""
+    """One image on its way to the engine. `pixels` is its weight, `deadline` in time.monotonic() seconds.
+
+    background: an encoded picture, empty for none.
+    """
 
     image: bytes
     options: bytes
     pixels: int
     deadline: float
+    background: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

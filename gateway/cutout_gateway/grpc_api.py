@@ -20,7 +20,7 @@ from cutout_gateway.settings import Settings
 SERVICE = "cutout.v1.BackgroundRemoval"
 PROTOCOL = "grpc"
 
-#: What a message may hold beside the image, bytes.
+#: What a message may hold beside the image and the picture for the background, bytes.
 _MESSAGE_OVERHEAD = 1024 * 1024
 
 #: Calls beyond uploads and work in flight that are still answered: health watches, and refusals themselves.
@@ -37,7 +37,7 @@ class GrpcApi:
         self._server = grpc.aio.server(
             options=[
                 # One byte too many still reaches our own check and its clear error; far too many is cut by gRPC.
-                ("grpc.max_receive_message_length", settings.max_bytes + _MESSAGE_OVERHEAD),
+                ("grpc.max_receive_message_length", 2 * settings.max_bytes + _MESSAGE_OVERHEAD),
                 ("grpc.max_send_message_length", -1),
                 ("grpc.so_reuseport", 0),
             ],
@@ -88,7 +88,13 @@ class GrpcApi:
             remaining = context.time_remaining()
             timeout_s = self._settings.timeout_s if remaining is None else min(remaining, self._settings.max_timeout_s)
             request = CutoutRequest(
-                message.image, dict(message.options), request_id, PROTOCOL, received + timeout_s, received
+                message.image,
+                dict(message.options),
+                request_id,
+                PROTOCOL,
+                received + timeout_s,
+                received,
+                message.background_image,
             )
             counted = True
             reply = await self._service.cutout(request)
@@ -152,6 +158,7 @@ def _message(reply: CutoutReply) -> pb.RemoveBackgroundResponse:
             mode=meta.mode,
             mode_certainty=meta.mode_certainty,
             confidence=meta.confidence,
+            violations=[pb.Violation(rule=v.rule.value, message=v.message) for v in meta.violations],
         ),
     )
     if meta.subject is not None:

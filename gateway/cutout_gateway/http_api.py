@@ -75,7 +75,10 @@ def create_app(
         with service.admission.upload() as weight:
             upload = await read_upload(request, settings.max_bytes, settings.upload_timeout_s, weight)
         deadline = received + _timeout_s(request, settings)
-        work = service.cutout(CutoutRequest(upload.image, upload.options, request_id, PROTOCOL, deadline, received))
+        wanted = CutoutRequest(
+            upload.image, upload.options, request_id, PROTOCOL, deadline, received, upload.background
+        )
+        work = service.cutout(wanted)
         request.state.counted = True
         reply = await _unless_disconnected(request, work)
         response = _json_reply(reply) if _wants_json(request) else _bytes_reply(reply)
@@ -196,6 +199,8 @@ def _bytes_reply(reply: CutoutReply) -> Response:
         headers["X-Cutout-Subject"] = f"{box.left},{box.top},{box.width},{box.height}"
     if meta.warnings:
         headers["X-Cutout-Warnings"] = ",".join(meta.warnings)
+    if meta.violations:
+        headers["X-Cutout-Violations"] = ",".join(violation.rule.value for violation in meta.violations)
     return Response(reply.result, media_type=reply.options.content_type, headers=headers)
 
 
@@ -219,6 +224,7 @@ def _json_reply(reply: CutoutReply) -> Response:
             "warnings": meta.warnings,
             "timings_ms": meta.timings_ms,
             "quality": meta.quality,
+            "violations": [{"rule": v.rule.value, "message": v.message} for v in meta.violations],
         },
     }
     return JSONResponse(body, headers={"X-Request-Id": reply.request_id})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 
 from starlette.datastructures import UploadFile
@@ -13,17 +13,20 @@ from starlette.requests import Request
 from cutout_core.contract import CutoutError, ErrorCode
 from cutout_gateway.admission import Weight
 
-#: What a multipart body may hold beside the image: boundaries, part headers, option fields; bytes.
+#: The file fields of a form.
+_FILES = ("image", "background_image")
+#: What a multipart body may hold beside the files: boundaries, part headers, option fields; bytes.
 _FORM_OVERHEAD = 64 * 1024
 _MAX_FIELDS = 32
 
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """The image's bytes and the options that came with it."""
+    """The image's bytes, those of the picture for the background (empty for none), and the options."""
 
     image: bytes
     options: dict[str, str] = field(default_factory=dict)
+    background: bytes = b""
 
 
 class _InMemoryParser(MultiPartParser):
@@ -33,7 +36,7 @@ class _InMemoryParser(MultiPartParser):
 
 
 async def read_upload(request: Request, max_bytes: int, timeout_s: float, weight: Weight) -> Upload:
-    """Reads a raw image body or a multipart form with the file field `image`.
+    """Reads a raw image body or a multipart form with the file field `image` and, optional, `background_image`.
 
     Options come from the query string and from the form's text fields; one given twice is refused. Raises
     `CutoutError`: TOO_MANY_BYTES (from Content-Length, or while reading), REQUEST_TIMEOUT, MISSING_IMAGE,
@@ -41,7 +44,7 @@ async def read_upload(request: Request, max_bytes: int, timeout_s: float, weight
     meanwhile raises `ClientDisconnect`.
     """
     is_form = request.headers.get("content-type", "").lower().startswith("multipart/form-data")
-    limit = max_bytes + (_FORM_OVERHEAD if is_form else 0)
+    limit = len(_FILES) * max_bytes + _FORM_OVERHEAD if is_form else max_bytes
     declared = request.headers.get("content-length", "")
     if declared.isdigit() and int(declared) > limit:
         raise _too_many_bytes(max_bytes)
@@ -49,18 +52,21 @@ async def read_upload(request: Request, max_bytes: int, timeout_s: float, weight
     try:
         async with asyncio.timeout(timeout_s):
             if is_form:
-                image, options = await _read_form(request, body, max_bytes)
+                upload = await _read_form(request, body, max_bytes)
             else:
                 # Any other content type is the image itself: `curl --data-binary` declares a URL-encoded form.
-                image, options = b"".join([chunk async for chunk in body]), {}
+                upload = Upload(b"".join([chunk async for chunk in body]))
     except TimeoutError:
         raise CutoutError(ErrorCode.REQUEST_TIMEOUT, f"The body did not arrive within {timeout_s:g} s.") from None
-    return Upload(image, _merge(request, options))
+    for name, value in request.query_params.multi_items():
+        _add(upload.options, name, value)
+    return upload
 
 
-def _too_many_bytes(max_bytes: int) -> CutoutError:
+def _too_many_bytes(max_bytes: int, name: str | None = None) -> CutoutError:
     """The error of a file above the limit."""
-    return CutoutError(ErrorCode.TOO_MANY_BYTES, f"The file is larger than the limit of {max_bytes} bytes.")
+    message = f"The file is larger than the limit of {max_bytes} bytes."
+    return CutoutError(ErrorCode.TOO_MANY_BYTES, message, field=name)
 
 
 async def _bounded(request: Request, limit: int, max_bytes: int, weight: Weight) -> AsyncGenerator[bytes, None]:
@@ -73,13 +79,11 @@ async def _bounded(request: Request, limit: int, max_bytes: int, weight: Weight)
         yield chunk
 
 
-async def _read_form(
-    request: Request, body: AsyncGenerator[bytes, None], max_bytes: int
-) -> tuple[bytes, dict[str, str]]:
+async def _read_form(request: Request, body: AsyncGenerator[bytes, None], max_bytes: int) -> Upload:
     parser = _InMemoryParser(
         request.headers,
         body,
-        max_files=1,
+        max_files=len(_FILES),
         max_fields=_MAX_FIELDS,
         max_part_size=4096,
     )
@@ -89,36 +93,42 @@ async def _read_form(
         raise CutoutError(ErrorCode.MALFORMED_REQUEST, "The form's charset cannot be decoded.") from None
     except MultiPartException as error:
         if "Too many files" in error.message:
-            raise CutoutError(ErrorCode.MISSING_IMAGE, "The form holds more than one file.", field="image") from None
+            raise CutoutError(
+                ErrorCode.MISSING_IMAGE, "The form holds more files than 'image' and 'background_image'.", field="image"
+            ) from None
         raise CutoutError(ErrorCode.MALFORMED_REQUEST, f"The form cannot be parsed: {error.message}") from None
-    image: bytes | None = None
+    files: dict[str, bytes] = {}
     options: dict[str, str] = {}
     for name, value in form.multi_items():
-        if not isinstance(value, UploadFile):
+        if isinstance(value, UploadFile):
+            files[name] = await _read_file(name, value, files, max_bytes)
+        else:
             _add(options, name, value)
-            continue
-        if name != "image":
+    for name in _FILES:
+        if name in options:
+            code = ErrorCode.MISSING_IMAGE if name == "image" else ErrorCode.INVALID_OPTION
             raise CutoutError(
-                ErrorCode.MISSING_IMAGE, f"The file is in field {name[:40]!r}, not in 'image'.", field="image"
+                code, f"The field {name!r} is text, not a file; with curl: -F {name}=@photo.jpg", field=name
             )
-        image = await value.read()
-    if image is None and "image" in options:
-        raise CutoutError(
-            ErrorCode.MISSING_IMAGE,
-            "The field 'image' is text, not a file; with curl: -F image=@photo.jpg",
-            field="image",
-        )
-    if image is None:
+    if "image" not in files:
         raise CutoutError(ErrorCode.MISSING_IMAGE, "The form has no file field 'image'.", field="image")
-    if len(image) > max_bytes:
-        raise _too_many_bytes(max_bytes)
-    return image, options
+    if "background_image" in files and not files["background_image"]:
+        raise CutoutError(ErrorCode.EMPTY_BODY, "The file in 'background_image' is empty.", field="background_image")
+    return Upload(files["image"], options, files.get("background_image", b""))
 
 
-def _merge(request: Request, options: dict[str, str]) -> dict[str, str]:
-    for name, value in request.query_params.multi_items():
-        _add(options, name, value)
-    return options
+async def _read_file(name: str, file: UploadFile, known: Mapping[str, bytes], max_bytes: int) -> bytes:
+    if name not in _FILES:
+        raise CutoutError(
+            ErrorCode.MISSING_IMAGE, f"The file is in field {name[:40]!r}, not in 'image'.", field="image"
+        )
+    if name in known:
+        code = ErrorCode.MISSING_IMAGE if name == "image" else ErrorCode.INVALID_OPTION
+        raise CutoutError(code, f"The form holds more than one file {name!r}.", field=name)
+    content = await file.read()
+    if len(content) > max_bytes:
+        raise _too_many_bytes(max_bytes, name if name != "image" else None)
+    return content
 
 
 def _add(options: dict[str, str], name: str, value: str) -> None:

@@ -11,7 +11,9 @@ from starlette.staticfiles import StaticFiles
 from swagger_ui_bundle import swagger_ui_path
 
 from cutout_core.contract import ERROR_TABLE, OPTION_HELP, Limits
-from cutout_core.contract.options import FLAGS, ICC_MODES, MODE_CHOICES, OUTPUTS
+from cutout_core.contract.option_values import MAX_DPI, MAX_MAX_BYTES
+from cutout_core.contract.options import ALPHA_KINDS, CHANNELS, CONTENT_TYPES, FLAGS, ICC_MODES, MODE_CHOICES, OUTPUTS
+from cutout_core.contract.presets import PRESETS
 from cutout_core.contract.tensors import DEFAULT_QUALITY, ENSEMBLES
 
 _SCHEMAS: dict[str, dict[str, Any]] = {
@@ -20,6 +22,19 @@ _SCHEMAS: dict[str, dict[str, Any]] = {
     "output": {"type": "string", "enum": list(OUTPUTS), "default": "png"},
     "background": {"type": "string", "default": "transparent", "examples": ["white", "#ff8800"]},
     "size": {"type": "number", "minimum": 0.0001, "maximum": 1000},
+    "roi": {"type": "string", "default": "0% 0% 100% 100%", "examples": ["10% 0% 90% 100%", "40px 0px 900px 600px"]},
+    "crop": {"type": "string", "enum": list(FLAGS), "default": "off"},
+    "margin": {"type": "string", "default": "0px", "examples": ["30px", "10% 5%"]},
+    "scale": {"type": "string", "default": "original", "examples": ["85%"]},
+    "position": {"type": "string", "default": "original", "examples": ["center", "50% 100%"]},
+    "canvas": {"type": "string", "default": "original", "examples": ["square", "2000x2000"]},
+    "shadow": {"type": "string", "default": "none", "examples": ["soft", "soft 40%"]},
+    "channels": {"type": "string", "enum": list(CHANNELS), "default": "rgba"},
+    "alpha": {"type": "string", "enum": list(ALPHA_KINDS), "default": "straight"},
+    "semitransparency": {"type": "string", "enum": list(FLAGS), "default": "on"},
+    "max_bytes": {"type": "integer", "minimum": 1, "maximum": MAX_MAX_BYTES},
+    "dpi": {"type": "integer", "minimum": 1, "maximum": MAX_DPI},
+    "preset": {"type": "string", "enum": list(PRESETS)},
     "decontaminate": {"type": "string", "enum": list(FLAGS), "default": "on"},
     "cleanup": {"type": "string", "enum": list(FLAGS), "default": "on"},
     "icc": {"type": "string", "enum": list(ICC_MODES), "default": "keep"},
@@ -38,6 +53,7 @@ _RESULT_HEADERS = {
     "X-Cutout-Coverage": "Mean alpha of the result, 0..1.",
     "X-Cutout-Subject": "left,top,width,height of the subject in the result; absent without a subject.",
     "X-Cutout-Warnings": "Comma-separated warnings; absent without any.",
+    "X-Cutout-Violations": "Comma-separated rules of the preset that the result violates; absent without any.",
     "Server-Timing": "Milliseconds by stage (W3C Server Timing).",
 }
 
@@ -92,7 +108,8 @@ def cutout_operation(limits: Limits) -> dict[str, Any]:
         "summary": "Remove the background of one photo",
         "description": (
             "Send the photo as multipart field `image` with the options as form fields, or as the raw body with the "
-            f"options in the query. Limits: {limits.max_bytes} bytes, {limits.max_pixels} pixels. The answer is the "
+            "options in the query. A form may hold a picture for the background too, in the file field "
+            f"`background_image`. Limits of each: {limits.max_bytes} bytes, {limits.max_pixels} pixels. The answer is the "
             "image itself, or JSON with base64 where `Accept` is `application/json`."
         ),
         "responses": _responses(),
@@ -130,7 +147,7 @@ def cutout_operation(limits: Limits) -> dict[str, Any]:
                         "schema": {
                             "type": "object",
                             "required": ["image"],
-                            "properties": {"image": image} | options,
+                            "properties": {"image": image, "background_image": image} | options,
                         }
                     },
                     "application/octet-stream": {"schema": image},
@@ -147,9 +164,7 @@ def _responses() -> dict[int | str, dict[str, Any]]:
         200: {
             "description": "The cut-out.",
             "content": {
-                "image/png": binary,
-                "image/webp": binary,
-                "image/jpeg": binary,
+                **dict.fromkeys(CONTENT_TYPES.values(), binary),
                 "application/json": {"schema": _JSON_RESULT},
             },
             "headers": {

@@ -18,7 +18,8 @@ class CutoutRequest:
     """One image to cut out.
 
     image: the encoded file. options: raw option values, unchecked. deadline: time.monotonic() seconds.
-    received: time.monotonic() at which the edge saw the request.
+    received: time.monotonic() at which the edge saw the request. background: the encoded picture for the background,
+    empty for none.
     """
 
     image: bytes
@@ -27,6 +28,7 @@ class CutoutRequest:
     protocol: str
     deadline: float
     received: float = field(default_factory=time.monotonic)
+    background: bytes = b""
 
 
 @dataclass(slots=True)

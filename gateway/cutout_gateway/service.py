@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 
 from cutout_core.contract import CutoutError, ErrorCode, Limits, Options, ResultWarning
 from cutout_core.contract.tensors import ENSEMBLES
-from cutout_core.imaging.header import read_header
+from cutout_core.imaging.background import read_background_header
+from cutout_core.imaging.frame import check_frame
+from cutout_core.imaging.header import ImageHeader, read_header
 from cutout_gateway.admission import Admission
 from cutout_gateway.batcher import Batcher, Row
 from cutout_gateway.metrics import OK, Metrics
@@ -54,7 +57,7 @@ class CutoutService:
         reply: CutoutReply | None = None
         detail = ""
         try:
-            options = Options.parse(request.options)
+            options = Options.parse(request.options, background_image=bool(request.background))
             reply = await self._admitted(request, options)
         except CutoutError as error:
             outcome, detail = error.row.metric_label, error.message
@@ -96,11 +99,17 @@ class CutoutService:
             await self._batcher.close()
 
     async def _admitted(self, request: CutoutRequest, options: Options) -> CutoutReply:
-        with self.admission.permit(len(request.image)) as weight:
-            pixels = await self._inspect(request)
-            weight.add(pixels=pixels)
+        size = len(request.image) + len(request.background)
+        with self.admission.permit(size) as weight:
+            header = await self._inspect(read_header, request.image, request.deadline)
+            pixels = header.width * header.height
+            load = max(pixels, check_frame(options, header.width, header.height, self.limits))
+            if request.background:
+                behind = await self._inspect(read_background_header, request.background, request.deadline)
+                load += behind.width * behind.height
+            weight.add(pixels=load)
             self._check_quality(options.quality)
-            row = Row(request.image, options.to_json(), pixels, request.deadline)
+            row = Row(request.image, options.to_json(), load, request.deadline, request.background)
             result, queued_s = await self._batcher.submit(options.ensemble, row)
         meta = result.meta
         if meta.error is not None:
@@ -108,7 +117,7 @@ class CutoutService:
         meta.timings_ms["queue"] = queued_s * 1000
         meta.timings_ms["total"] = (time.monotonic() - request.received) * 1000
         self.metrics.image_done(options.quality, meta.timings_ms)
-        self.metrics.bytes.labels("in").inc(len(request.image))
+        self.metrics.bytes.labels("in").inc(size)
         self.metrics.bytes.labels("out").inc(len(result.result))
         self.metrics.pixels.inc(pixels)
         for warning in _KNOWN_WARNINGS.intersection(meta.warnings):
@@ -129,14 +138,15 @@ class CutoutService:
             )
         raise CutoutError(ErrorCode.MODEL_UNAVAILABLE, retry_after_s=2.0)
 
-    async def _inspect(self, request: CutoutRequest) -> int:
-        """The image's pixels, from its header; off the event loop, as a hostile TIFF may take its time."""
+    async def _inspect(
+        self, read: Callable[[bytes, Limits], ImageHeader], image: bytes, deadline: float
+    ) -> ImageHeader:
+        """An image's header; off the event loop, as a hostile TIFF may take its time."""
         try:
-            async with asyncio.timeout(max(0.0, request.deadline - time.monotonic())):
-                header = await asyncio.to_thread(read_header, request.image, self.limits)
+            async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
+                return await asyncio.to_thread(read, image, self.limits)
         except TimeoutError:
             raise CutoutError(ErrorCode.DEADLINE_EXCEEDED) from None
-        return header.width * header.height
 
 
 def _log_request(request: CutoutRequest, outcome: str, detail: str, reply: CutoutReply | None) -> None:

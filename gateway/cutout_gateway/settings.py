@@ -103,10 +103,16 @@ class Settings(BaseSettings):
     def _cross_check(self) -> Settings:
         if self.timeout_s > self.max_timeout_s:
             raise ValueError("timeout_s is above max_timeout_s: raise max_timeout_s or lower timeout_s")
-        if self.max_bytes > self.max_in_flight_bytes:
-            raise ValueError("max_bytes is above max_in_flight_bytes: one allowed image would never be admitted")
-        if self.max_pixels > self.max_in_flight_pixels:
-            raise ValueError("max_pixels is above max_in_flight_pixels: one allowed image would never be admitted")
+        if 2 * self.max_bytes > self.max_in_flight_bytes:
+            raise ValueError(
+                "max_in_flight_bytes is below twice max_bytes: an allowed image with an allowed picture for the "
+                "background would never be admitted"
+            )
+        if 2 * self.max_pixels > self.max_in_flight_pixels:
+            raise ValueError(
+                "max_in_flight_pixels is below twice max_pixels: an allowed image with an allowed picture for the "
+                "background would never be admitted"
+            )
         if self.profile == "gpu" and self.triton_url is None:
             raise ValueError("profile gpu needs triton_url: the embedded Triton has no TensorRT backend")
         if self.profile == "gpu" and self.precision != "auto":

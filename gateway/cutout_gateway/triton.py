@@ -95,6 +95,8 @@ class TritonClient:
     async def infer(self, ensemble: str, rows: Sequence[Row], deadline: float) -> list[RowResult]:
         """Runs one batch: `IMAGE` and `OPTIONS` BYTES [N,1] in, `RESULT` and `META` BYTES [N,1] out.
 
+        `BACKGROUND` BYTES [N,1] goes along where some row has one; rows without get an empty element.
+
         Raises `CutoutError` DEADLINE_EXCEEDED, OVERLOADED, MODEL_UNAVAILABLE or INTERNAL. Cancelling the task
         cancels the RPC.
         """
@@ -135,8 +137,12 @@ class TritonClient:
             image.parameters["shared_memory_byte_size"].int64_param = placed[1]
         else:
             request.raw_input_contents.append(_pack(images))
-        request.inputs.add(name="OPTIONS", datatype="BYTES", shape=[len(rows), 1])
-        request.raw_input_contents.append(_pack([row.options for row in rows]))
+        others = [("OPTIONS", [row.options for row in rows])]
+        if any(row.background for row in rows):
+            others.append(("BACKGROUND", [row.background for row in rows]))
+        for name, values in others:
+            request.inputs.add(name=name, datatype="BYTES", shape=[len(rows), 1])
+            request.raw_input_contents.append(_pack(values))
         remaining = max(0.001, deadline - time.monotonic())
         request.parameters["timeout"].int64_param = int(remaining * 1e6)
         answered = False

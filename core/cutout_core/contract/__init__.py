@@ -5,8 +5,9 @@ Needs the standard library and protobuf only, so that the client installs light.
 
 from cutout_core.contract.errors import ERROR_TABLE, CutoutError, ErrorCode, ErrorRow
 from cutout_core.contract.limits import FORMATS, MAX_BATCH_SIZE, Limits
-from cutout_core.contract.meta import WARNING_MEANINGS, Box, ResultWarning, RowError, RowMeta
-from cutout_core.contract.options import OPTION_HELP, Options
+from cutout_core.contract.meta import WARNING_MEANINGS, Box, ResultWarning, RowError, RowMeta, Rule, Violation
+from cutout_core.contract.option_help import OPTION_HELP
+from cutout_core.contract.options import Options
 
 __all__ = [
     "ERROR_TABLE",
@@ -23,4 +24,6 @@ __all__ = [
     "ResultWarning",
     "RowError",
     "RowMeta",
+    "Rule",
+    "Violation",
 ]

@@ -7,7 +7,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class RemoveBackgroundRequest(_message.Message):
-    __slots__ = ("image", "options", "request_id")
+    __slots__ = ("image", "options", "request_id", "background_image")
     class OptionsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -18,10 +18,12 @@ class RemoveBackgroundRequest(_message.Message):
     IMAGE_FIELD_NUMBER: _ClassVar[int]
     OPTIONS_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    BACKGROUND_IMAGE_FIELD_NUMBER: _ClassVar[int]
     image: bytes
     options: _containers.ScalarMap[str, str]
     request_id: str
-    def __init__(self, image: _Optional[bytes] = ..., options: _Optional[_Mapping[str, str]] = ..., request_id: _Optional[str] = ...) -> None: ...
+    background_image: bytes
+    def __init__(self, image: _Optional[bytes] = ..., options: _Optional[_Mapping[str, str]] = ..., request_id: _Optional[str] = ..., background_image: _Optional[bytes] = ...) -> None: ...
 
 class RemoveBackgroundResponse(_message.Message):
     __slots__ = ("result", "content_type", "meta")
@@ -34,7 +36,7 @@ class RemoveBackgroundResponse(_message.Message):
     def __init__(self, result: _Optional[bytes] = ..., content_type: _Optional[str] = ..., meta: _Optional[_Union[Meta, _Mapping]] = ...) -> None: ...
 
 class Meta(_message.Message):
-    __slots__ = ("request_id", "source_width", "source_height", "source_format", "width", "height", "subject", "coverage", "warnings", "timings_ms", "quality", "mode", "mode_certainty", "confidence")
+    __slots__ = ("request_id", "source_width", "source_height", "source_format", "width", "height", "subject", "coverage", "warnings", "timings_ms", "quality", "mode", "mode_certainty", "confidence", "violations")
     class TimingsMsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -56,6 +58,7 @@ class Meta(_message.Message):
     MODE_FIELD_NUMBER: _ClassVar[int]
     MODE_CERTAINTY_FIELD_NUMBER: _ClassVar[int]
     CONFIDENCE_FIELD_NUMBER: _ClassVar[int]
+    VIOLATIONS_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     source_width: int
     source_height: int
@@ -70,7 +73,16 @@ class Meta(_message.Message):
     mode: str
     mode_certainty: float
     confidence: float
-    def __init__(self, request_id: _Optional[str] = ..., source_width: _Optional[int] = ..., source_height: _Optional[int] = ..., source_format: _Optional[str] = ..., width: _Optional[int] = ..., height: _Optional[int] = ..., subject: _Optional[_Union[Box, _Mapping]] = ..., coverage: _Optional[float] = ..., warnings: _Optional[_Iterable[str]] = ..., timings_ms: _Optional[_Mapping[str, float]] = ..., quality: _Optional[str] = ..., mode: _Optional[str] = ..., mode_certainty: _Optional[float] = ..., confidence: _Optional[float] = ...) -> None: ...
+    violations: _containers.RepeatedCompositeFieldContainer[Violation]
+    def __init__(self, request_id: _Optional[str] = ..., source_width: _Optional[int] = ..., source_height: _Optional[int] = ..., source_format: _Optional[str] = ..., width: _Optional[int] = ..., height: _Optional[int] = ..., subject: _Optional[_Union[Box, _Mapping]] = ..., coverage: _Optional[float] = ..., warnings: _Optional[_Iterable[str]] = ..., timings_ms: _Optional[_Mapping[str, float]] = ..., quality: _Optional[str] = ..., mode: _Optional[str] = ..., mode_certainty: _Optional[float] = ..., confidence: _Optional[float] = ..., violations: _Optional[_Iterable[_Union[Violation, _Mapping]]] = ...) -> None: ...
+
+class Violation(_message.Message):
+    __slots__ = ("rule", "message")
+    RULE_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    rule: str
+    message: str
+    def __init__(self, rule: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
 
 class Box(_message.Message):
     __slots__ = ("left", "top", "width", "height")

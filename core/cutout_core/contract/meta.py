@@ -46,6 +46,30 @@ class Box:
     height: int
 
 
+class Rule(str, Enum):
+    """Closed set of what a result can violate of a marketplace's requirement; the value is what callers see."""
+
+    NO_SUBJECT = "no_subject"
+    SUBJECT_CUT_OFF = "subject_cut_off"
+    SUBJECT_TOO_SMALL = "subject_too_small"
+    SUBJECT_TOO_LARGE = "subject_too_large"
+    BACKGROUND_NOT_WHITE = "background_not_white"
+    PICTURE_TOO_SMALL = "picture_too_small"
+    PICTURE_TOO_LARGE = "picture_too_large"
+    NOT_SQUARE = "not_square"
+    ENLARGED = "enlarged"
+    WRONG_FORMAT = "wrong_format"
+    FILE_TOO_LARGE = "file_too_large"
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """One rule that a result violates, and a sentence with the figures."""
+
+    rule: Rule
+    message: str
+
+
 @dataclass(frozen=True, slots=True)
 class RowError:
     """An error of the table as data."""
@@ -70,7 +94,7 @@ class RowMeta:
     network's, empty where none ran; `mode_certainty` (0..1) is that of its automatic choice, None where the caller
     chose. `confidence` (0..1) that the cut-out shows the right thing is None where unknown. `timings_ms` holds
     durations, `stamps` the times at which the Python steps began and ended: seconds of CLOCK_MONOTONIC, comparable
-    between processes of one machine only.
+    between processes of one machine only. `violations`: of the requirement that the option `preset` names.
     """
 
     error: RowError | None = None
@@ -89,6 +113,7 @@ class RowMeta:
     stamps: dict[str, float] = field(default_factory=dict)
     quality: str = ""
     precision: dict[str, str] = field(default_factory=dict)
+    violations: list[Violation] = field(default_factory=list)
 
     def to_json(self) -> bytes:
         """The META tensor's bytes."""
@@ -100,9 +125,11 @@ class RowMeta:
         try:
             data: dict[str, Any] = json.loads(raw)
             error, subject = data.pop("error"), data.pop("subject")
+            violations = [Violation(Rule(v["rule"]), str(v["message"])) for v in data.pop("violations", ())]
             return cls(
                 error=RowError(ErrorCode(error["code"]), error["message"], error["field"]) if error else None,
                 subject=Box(**subject) if subject else None,
+                violations=violations,
                 **data,
             )
         except (KeyError, TypeError, AttributeError) as bad:

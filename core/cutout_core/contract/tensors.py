@@ -36,6 +36,7 @@ class ModelSpec:
 
 _IMAGE = TensorSpec("IMAGE", "BYTES", (1,))
 _OPTIONS = TensorSpec("OPTIONS", "BYTES", (1,), optional=True)
+_BACKGROUND = TensorSpec("BACKGROUND", "BYTES", (1,), optional=True)
 _META = TensorSpec("META", "BYTES", (1,))
 _RESULT = TensorSpec("RESULT", "BYTES", (1,))
 _PIXELS = TensorSpec("IMAGE", "FP32", (3, -1, -1))
@@ -71,15 +72,15 @@ MATTING = ModelSpec(
     (TensorSpec("IMAGE", "UINT8", (3, ALPHA_SIZE, ALPHA_SIZE)), _MASK, _MODE),
     (_ALPHA,),
 )
-_FINISH = (_IMAGE, _OPTIONS, _META, _MASK, replace(_ALPHA, optional=True))
-#: The encoded file again, preprocess' META, the segmentation's mask and, where a matting network ran, its alpha; the
-#: encoded result and the final META out.
+_FINISH = (_IMAGE, _OPTIONS, _META, _MASK, replace(_ALPHA, optional=True), _BACKGROUND)
+#: The encoded file again, preprocess' META, the segmentation's mask, where a matting network ran, its alpha, and, where
+#: the caller gave one, the encoded picture for the background; the encoded result and the final META out.
 POSTPROCESS = ModelSpec("postprocess", "python", _FINISH, (_RESULT, _META))
 #: The same with a second look at the edge in tiles, which it sends to `matting`.
 POSTPROCESS_HIGH = ModelSpec("postprocess_high", "python", _FINISH, (_RESULT, _META))
-CUTOUT_FAST = ModelSpec("cutout_fast", "ensemble", (_IMAGE, _OPTIONS), (_RESULT, _META))
-CUTOUT = ModelSpec("cutout", "ensemble", (_IMAGE, _OPTIONS), (_RESULT, _META))
-CUTOUT_HIGH = ModelSpec("cutout_high", "ensemble", (_IMAGE, _OPTIONS), (_RESULT, _META))
+CUTOUT_FAST = ModelSpec("cutout_fast", "ensemble", (_IMAGE, _OPTIONS, _BACKGROUND), (_RESULT, _META))
+CUTOUT = ModelSpec("cutout", "ensemble", (_IMAGE, _OPTIONS, _BACKGROUND), (_RESULT, _META))
+CUTOUT_HIGH = ModelSpec("cutout_high", "ensemble", (_IMAGE, _OPTIONS, _BACKGROUND), (_RESULT, _META))
 
 MODELS: dict[str, ModelSpec] = {
     m.name: m

@@ -5,6 +5,8 @@ Almost every pixel of a cut-out is either opaque or empty: these two kinds are c
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -23,12 +25,30 @@ def clear_hidden(rgb: UInt8, alpha: UInt8) -> UInt8:
     return cleared
 
 
+def premultiply(rgb: UInt8, alpha: UInt8) -> UInt8:
+    """uint8 [H, W, 3] times alpha, round(c × a / 255) for each value."""
+    return _divide_255(np.multiply(rgb, alpha[..., None], dtype=np.uint16))
+
+
 def flatten(rgb: UInt8, alpha: UInt8, color: tuple[int, int, int]) -> UInt8:
     """uint8 [H, W, 3] on an opaque colour: (c × a + b × (255 − a) + 127) // 255 for each value."""
-    flat: UInt8 = cv2.copyTo(rgb, alpha, _filled(rgb.shape, color))
+    return _blend(rgb, alpha, _filled(rgb.shape, color), _mixed(alpha), np.array(color, np.uint16))
+
+
+def flatten_on(rgb: UInt8, alpha: UInt8, picture: UInt8) -> UInt8:
+    """`flatten` on a picture, uint8 [H, W, 3]."""
     mixed = _mixed(alpha)
+    behind = picture.reshape(-1, 3).take(mixed, axis=0)
+    return _blend(rgb, alpha, picture.copy(), mixed, behind)
+
+
+def _blend(
+    rgb: UInt8, alpha: UInt8, flat: UInt8, mixed: npt.NDArray[np.intp], behind: npt.NDArray[np.integer[Any]]
+) -> UInt8:
+    """`rgb` over `flat`, which is overwritten; behind: its values at the `mixed` pixels, [n, 3] or [3]."""
+    flat = cv2.copyTo(rgb, alpha, flat)
     weight = alpha.take(mixed).astype(np.uint16)[:, None]
-    back = np.multiply(np.array(color, np.uint16), 255 - weight, dtype=np.uint16)
+    back = np.multiply(behind, 255 - weight, dtype=np.uint16)
     blended = np.multiply(rgb.reshape(-1, 3).take(mixed, axis=0), weight, dtype=np.uint16)
     flat.reshape(-1, 3)[mixed] = _divide_255(np.add(blended, back, dtype=np.uint16))
     return flat

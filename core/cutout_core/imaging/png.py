@@ -22,10 +22,13 @@ _BAND_BYTES = 512 * 1024
 UInt8 = npt.NDArray[np.uint8]
 
 
-def write_png(color: UInt8, alpha: UInt8 | None = None, icc: bytes | None = None) -> bytes:
+def write_png(
+    color: UInt8, alpha: UInt8 | None = None, icc: bytes | None = None, dpi: int | None = None, *, small: bool = False
+) -> bytes:
     """The file of a grey uint8 [H, W] or RGB [H, W, 3] image, 8 bits a sample.
 
-    `alpha`: uint8 [H, W], makes RGBA of RGB. `icc`: a profile for an iCCP chunk. Decodes bit-exactly to what was given.
+    `alpha`: uint8 [H, W], makes RGBA of RGB. `icc`: a profile for an iCCP chunk. `dpi`: dots an inch, for a
+    pHYs chunk. `small`: packed by zlib's level 6 instead, many times slower. Decodes bit-exactly to what was given.
     """
     height, width = color.shape[:2]
     channels = 1 if color.ndim == 2 else 3 if alpha is None else 4
@@ -33,7 +36,10 @@ def write_png(color: UInt8, alpha: UInt8 | None = None, icc: bytes | None = None
     parts = [_SIGNATURE, _chunk(b"IHDR", header)]
     if icc is not None:
         parts.append(_chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(icc, 6)))
-    deflate = isal_zlib.compressobj(level=1, wbits=15)
+    if dpi is not None:  # pixels a metre, section 11.3.4.3
+        density = round(dpi / 0.0254).to_bytes(4, "big")
+        parts.append(_chunk(b"pHYs", density + density + b"\x01"))
+    deflate = zlib.compressobj(6) if small else isal_zlib.compressobj(level=1, wbits=15)
     stride = width * channels
     rows = max(1, _BAND_BYTES // stride)
     filtered = np.empty((rows, 1 + stride), np.uint8)

@@ -14,26 +14,25 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from cutout_core.contract import Limits, Options, ResultWarning, RowMeta
+from cutout_core.contract import Limits, Options, RowMeta
 from cutout_core.contract.tensors import MODES, QUALITY_ENGINES
 from cutout_core.imaging.band import photo_grid
-from cutout_core.imaging.cleanup import clean_alpha
-from cutout_core.imaging.color_profile import to_srgb
-from cutout_core.imaging.compose import clear_hidden, flatten, multiply_alpha, over
+from cutout_core.imaging.compose import flatten
 from cutout_core.imaging.confidence import judge
 from cutout_core.imaging.decode import decode
-from cutout_core.imaging.decontaminate import decontaminate
-from cutout_core.imaging.encode import check_size, encode
+from cutout_core.imaging.draft import Draft, Photo
+from cutout_core.imaging.encode import check_size
+from cutout_core.imaging.frame import check_frame, region
 from cutout_core.imaging.header import read_header
 from cutout_core.imaging.levels import mask_to_alpha
 from cutout_core.imaging.preprocess import BACKDROP
 from cutout_core.imaging.refine import refine_alpha
-from cutout_core.imaging.resize import downscale, result_size
+from cutout_core.imaging.resize import cut, downscale, result_size
+from cutout_core.imaging.result import finish
 from cutout_core.imaging.row import Stopwatch, read_options, row_error
-from cutout_core.imaging.subject import coverage, has_subject, subject_box
-from cutout_core.imaging.tiles import TilePlan, plan_tiles
+from cutout_core.imaging.subject import has_subject
+from cutout_core.imaging.tiles import plan_tiles
 
-_WHITE = (255, 255, 255, 255)
 #: Side of the square thumbnail whose colours are judged, pixels.
 _THUMBNAIL = 256
 
@@ -58,41 +57,15 @@ class PostprocessSettings:
 @dataclass(frozen=True, slots=True)
 class RowInput:
     """image, options: as `preprocess` got them. meta: what it wrote, with the quality. mask: the segmentation's, alpha:
-    the matting network's or None without one; float32 [1, S, S] or [S, S] in 0..1."""
+    the matting network's or None without one; float32 [1, S, S] or [S, S] in 0..1. background: an encoded
+    picture to put behind the subject, empty for none."""
 
     image: bytes
     options: bytes
     meta: bytes
     mask: Float32
     alpha: Float32 | None = None
-
-
-@dataclass(slots=True, eq=False)
-class Photo:
-    """The photo at the result's size. rgb: uint8 [H, W, 3]. existing: its own transparency, uint8 [H, W], or None.
-    seen: `rgb` as the networks saw it, on the backdrop where it is transparent. grid: `seen`, shrunk by `photo_grid`.
-    icc: the profile of the colours."""
-
-    rgb: UInt8
-    existing: UInt8 | None
-    seen: UInt8
-    grid: UInt8
-    icc: bytes | None
-
-
-@dataclass(slots=True, eq=False)
-class Draft:
-    """A row between its two halves. One that has failed has `meta.error` and nothing else of use.
-
-    alpha: uint8 [H, W] at the result's size. plan: where a second look is due.
-    """
-
-    meta: RowMeta
-    watch: Stopwatch
-    options: Options = field(default_factory=Options)
-    photo: Photo | None = None
-    alpha: UInt8 | None = None
-    plan: TilePlan | None = None
+    background: bytes = b""
 
 
 def postprocess_row(row: RowInput, settings: PostprocessSettings) -> tuple[bytes, RowMeta]:
@@ -110,7 +83,7 @@ def begin_row(row: RowInput, settings: PostprocessSettings) -> Draft:
     try:
         start = draft.watch.start
         meta = _parse_meta(row.meta)
-        draft = Draft(meta, Stopwatch(meta, start))
+        draft = Draft(meta, Stopwatch(meta, start), background=row.background, limits=settings.limits)
         if meta.error is not None:
             return draft
         meta.stamps["postprocess_start"] = start
@@ -121,7 +94,7 @@ def begin_row(row: RowInput, settings: PostprocessSettings) -> Draft:
             for engine in QUALITY_ENGINES[meta.quality]
             if engine in settings.precision
         }
-        draft.options = read_options(row.options, meta.quality)
+        draft.options = read_options(row.options, meta.quality, background_image=bool(row.background))
         draft.photo = _photo(row.image, draft.options, settings.limits, meta)
         draft.watch.lap("decode")
         _first_look(draft, draft.photo, row, settings)
@@ -136,7 +109,7 @@ def finish_row(draft: Draft) -> tuple[bytes, RowMeta]:
     meta, result = draft.meta, b""
     if draft.photo is not None and draft.alpha is not None and meta.error is None:
         try:
-            result = _result(draft.photo, draft.alpha, draft)
+            result = finish(draft.photo, draft.alpha, draft)
         except Exception as error:  # one bad row never fails its batch
             fail_row(draft, error)
     if "postprocess_start" in meta.stamps:
@@ -165,14 +138,21 @@ def _parse_meta(meta: bytes) -> RowMeta:
 
 def _photo(image: bytes, options: Options, limits: Limits, meta: RowMeta) -> Photo:
     header = read_header(image, limits)
-    meta.width, meta.height = result_size(header.width, header.height, options.size)
-    check_size(meta.width, meta.height, options.output)
+    part = region(options, header.width, header.height)
+    if options.framed:
+        check_frame(options, header.width, header.height, limits)
+    else:
+        meta.width, meta.height = result_size(header.width, header.height, options.size)
+        check_size(meta.width, meta.height, options.output)
     decoded = decode(image, limits)
     for warning in decoded.warnings:
         meta.warn(warning)
-    rgb, existing = downscale(decoded.rgb, decoded.alpha, meta.width, meta.height)
+    if options.framed:  # the size of the result is known once the subject is
+        rgb, existing = cut(decoded.rgb, part), None if decoded.alpha is None else cut(decoded.alpha, part)
+    else:
+        rgb, existing = downscale(decoded.rgb, decoded.alpha, meta.width, meta.height)
     seen = rgb if existing is None else flatten(rgb, existing, BACKDROP)
-    return Photo(rgb, existing, seen, photo_grid(seen), decoded.icc)
+    return Photo(rgb, existing, seen, photo_grid(seen), decoded.icc, part, header.width, header.height)
 
 
 def _first_look(draft: Draft, photo: Photo, row: RowInput, settings: PostprocessSettings) -> None:
@@ -186,13 +166,14 @@ def _first_look(draft: Draft, photo: Photo, row: RowInput, settings: Postprocess
     for warning in judgement.warnings:
         meta.warn(warning)
     if not has_subject(mask):
-        draft.alpha = np.zeros((meta.height, meta.width), np.uint8)
+        draft.alpha = np.zeros(photo.rgb.shape[:2], np.uint8)
         return
     draft.alpha = refine_alpha(photo.seen, alpha, row.alpha is None, photo.grid)
     if settings.tiles:
         if meta.mode not in MODES:
             raise ValueError("META's mode is unknown")
-        draft.plan = plan_tiles(alpha, meta.width, meta.height)
+        height, width = photo.rgb.shape[:2]
+        draft.plan = plan_tiles(alpha, width, height)
 
 
 def _square(tensor: Float32) -> Float32:
@@ -201,57 +182,3 @@ def _square(tensor: Float32) -> Float32:
     if not np.isfinite(square).all():
         raise ValueError("the network's mask or alpha is not finite")
     return square
-
-
-def _result(photo: Photo, alpha: UInt8, draft: Draft) -> bytes:
-    options, meta, watch = draft.options, draft.meta, draft.watch
-    if options.cleanup:
-        alpha = clean_alpha(alpha)
-        watch.lap("cleanup")
-    final = alpha if photo.existing is None else multiply_alpha(alpha, photo.existing)
-    meta.subject, meta.coverage = subject_box(final), coverage(final)
-    if meta.coverage == 0:
-        meta.warn(ResultWarning.NO_SUBJECT)
-    if options.output == "mask":
-        encoded = encode(photo.rgb, final, "mask", None)
-        watch.lap("encode")
-        return encoded
-    rgb, icc = _colors(photo, options, meta)
-    if options.decontaminate:
-        rgb = _foreground(rgb, alpha, photo)
-        watch.lap("decontaminate")
-    rgb, visible = _composed(rgb, final, options)
-    watch.lap("compose")
-    encoded = encode(rgb, visible, options.output, icc)
-    watch.lap("encode")
-    return encoded
-
-
-def _colors(photo: Photo, options: Options, meta: RowMeta) -> tuple[UInt8, bytes | None]:
-    """RGB and the profile to embed, as the option `icc` asks."""
-    if photo.icc is None or options.icc == "keep":
-        return photo.rgb, photo.icc
-    converted = to_srgb(photo.rgb, photo.icc)
-    if converted is None:
-        meta.warn(ResultWarning.COLOR_PROFILE_IGNORED)
-        return photo.rgb, None
-    return converted, None
-
-
-def _foreground(rgb: UInt8, alpha: UInt8, photo: Photo) -> UInt8:
-    """The subject's own colours. Where the file says itself that a pixel is mixed, its colour is already that."""
-    pure = decontaminate(rgb, alpha, photo.grid if rgb is photo.seen else None)
-    if photo.existing is None:
-        return pure
-    kept: UInt8 = np.where((photo.existing == 255)[..., None], pure, rgb)
-    return kept
-
-
-def _composed(rgb: UInt8, alpha: UInt8, options: Options) -> tuple[UInt8, UInt8 | None]:
-    """RGB and alpha of the result; no alpha where the background is opaque."""
-    background = options.background or (_WHITE if options.output == "jpeg" else None)
-    if background is None:
-        return clear_hidden(rgb, alpha), alpha
-    if background[3] == 255:
-        return flatten(rgb, alpha, background[:3]), None
-    return over(rgb, alpha, background)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
@@ -10,10 +11,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cutout_core.contract import Limits, RowMeta
+from cutout_core.contract import Box, Limits, Options, RowMeta
 from cutout_core.contract.tensors import ALPHA_SIZE, MODES
 from cutout_core.imaging.compose import flatten
 from cutout_core.imaging.decode import decode_reduced
+from cutout_core.imaging.frame import region
+from cutout_core.imaging.header import read_header
 from cutout_core.imaging.mode import choose_mode
 from cutout_core.imaging.normalize import NetworkInput, normalize
 from cutout_core.imaging.resize import Picture, halve, squeeze
@@ -72,12 +75,13 @@ def preprocess_row(
     watch = Stopwatch(meta)
     meta.stamps["preprocess_start"] = watch.start
     try:
-        mode = read_options(options, quality).mode
-        picture = _picture(image, settings.limits, max((t.shape[-1] for t in tensors.values()), default=1), meta)
+        parsed = read_options(options, quality)
+        side = max((t.shape[-1] for t in tensors.values()), default=1)
+        picture = _picture(image, parsed, settings.limits, side, meta)
         watch.lap("decode_reduced")
         tensors |= _images(picture, settings.recipes(wanted), MATTING_IMAGE in tensors)
         if MODE in wanted:
-            tensors[MODE] = _mode(mode, tensors[MATTING_IMAGE], meta)
+            tensors[MODE] = _mode(parsed, tensors[MATTING_IMAGE], meta)
     except Exception as error:  # one bad row never fails its batch
         meta.error = row_error(error, _logger)
     meta.stamps["preprocess_end"] = watch.total("preprocess")
@@ -102,15 +106,31 @@ def _zeros(settings: PreprocessSettings, wanted: Collection[str]) -> Tensors:
     return tensors
 
 
-def _picture(image: bytes, limits: Limits, min_side: int, meta: RowMeta) -> Picture:
-    """The decoded photo, at least `min_side` pixels a side where the file has them; fills META's source."""
+def _picture(image: bytes, options: Options, limits: Limits, min_side: int, meta: RowMeta) -> Picture:
+    """The decoded photo, or its searched region, at least `min_side` pixels a side where the file has them; fills
+    META's source."""
+    if options.roi is not None:
+        header = read_header(image, limits)
+        part = region(options, header.width, header.height)
+        min_side = math.ceil(min_side * min(header.width, header.height) / min(part.width, part.height))
     decoded = decode_reduced(image, limits, min_side)
     meta.source_format = decoded.header.format
     meta.source_width, meta.source_height = decoded.header.width, decoded.header.height
     for warning in decoded.warnings:
         meta.warn(warning)
     rgb = decoded.rgb if decoded.alpha is None else flatten(decoded.rgb, decoded.alpha, BACKDROP)
-    return Picture(rgb, decoded.extent)
+    return Picture(rgb, decoded.extent) if options.roi is None else _cut(Picture(rgb, decoded.extent), part, meta)
+
+
+def _cut(picture: Picture, part: Box, meta: RowMeta) -> Picture:
+    """The part, in pixels of the photo, of a picture of it at any scale."""
+    right, bottom = picture.extent[2:]
+    scale_x, scale_y = right / meta.source_width, bottom / meta.source_height
+    x0, x1 = part.left * scale_x, (part.left + part.width) * scale_x
+    y0, y1 = part.top * scale_y, (part.top + part.height) * scale_y
+    left, top = math.floor(x0), math.floor(y0)
+    rgb = np.ascontiguousarray(picture.rgb[top : math.ceil(y1), left : math.ceil(x1)])
+    return Picture(rgb, (x0 - left, y0 - top, min(x1 - left, rgb.shape[1]), min(y1 - top, rgb.shape[0])))
 
 
 def _images(picture: Picture, recipes: dict[str, NetworkInput], matting: bool) -> Tensors:
@@ -128,9 +148,10 @@ def _images(picture: Picture, recipes: dict[str, NetworkInput], matting: bool) -
     return tensors
 
 
-def _mode(asked: str, square: npt.NDArray[np.uint8], meta: RowMeta) -> npt.NDArray[np.float32]:
-    meta.mode = asked
-    if asked == "auto":
-        choice = choose_mode(square.transpose(1, 2, 0), meta.source_width / meta.source_height)
+def _mode(options: Options, square: npt.NDArray[np.uint8], meta: RowMeta) -> npt.NDArray[np.float32]:
+    meta.mode = options.mode
+    if options.mode == "auto":
+        part = region(options, meta.source_width, meta.source_height)
+        choice = choose_mode(square.transpose(1, 2, 0), part.width / part.height)
         meta.mode, meta.mode_certainty = choice.mode, choice.certainty
     return one_hot(meta.mode)

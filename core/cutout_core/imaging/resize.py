@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from cutout_core.contract import Box
 from cutout_core.imaging.orientation import Extent
 
 UInt8 = npt.NDArray[np.uint8]
@@ -51,6 +52,14 @@ def squeeze(picture: Picture, size: int) -> UInt8:
     """`shrink`'s second half: Lanczos, whatever the size."""
     resized = Image.fromarray(picture.rgb).resize((size, size), Image.Resampling.LANCZOS, box=picture.extent)
     return np.asarray(resized)
+
+
+def cut(pixels: UInt8, part: Box) -> UInt8:
+    """The part of uint8 [H, W] or [H, W, 3], contiguous; the same array where it is all of it."""
+    if pixels.shape[:2] == (part.height, part.width):
+        return pixels
+    rows, columns = slice(part.top, part.top + part.height), slice(part.left, part.left + part.width)
+    return np.ascontiguousarray(pixels[rows, columns])
 
 
 def result_size(width: int, height: int, megapixels: float | None) -> tuple[int, int]:

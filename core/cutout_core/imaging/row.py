@@ -16,12 +16,13 @@ def row_error(error: Exception, logger: logging.Logger) -> RowError:
     return RowError.from_exception(error)
 
 
-def read_options(options: bytes, quality: str) -> Options:
+def read_options(options: bytes, quality: str, background_image: bool | None = None) -> Options:
     """Parses OPTIONS for an ensemble of the given quality, which they may name or leave out, but not contradict.
 
+    background_image: whether a picture for the background came along, None where that is not known here.
     Raises `CutoutError` UNKNOWN_OPTION or INVALID_OPTION.
     """
-    parsed = Options.from_json(options, quality)
+    parsed = Options.from_json(options, quality, background_image=background_image)
     if parsed.quality != quality:
         raise CutoutError(
             ErrorCode.INVALID_OPTION,

@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from cutout_core.contract import CutoutError, ErrorCode, RowMeta
 from cutout_core.imaging.batch import BatchMapper
+from cutout_core.imaging.draft import Draft
 from cutout_core.imaging.postprocess import (
-    Draft,
     PostprocessSettings,
     RowInput,
     begin_row,

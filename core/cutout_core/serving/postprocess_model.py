@@ -43,10 +43,10 @@ class PostprocessModel:
 
 def _rows(request: Any) -> list[RowInput]:
     images, metas = (_array(request, name).ravel().tolist() for name in ("IMAGE", "META"))
-    options, alphas = (_array(request, name) for name in ("OPTIONS", "ALPHA"))
-    texts = [b""] * len(images) if options is None else options.ravel().tolist()
+    options, alphas, pictures = (_array(request, name) for name in ("OPTIONS", "ALPHA", "BACKGROUND"))
+    texts, behind = ([b""] * len(images) if t is None else t.ravel().tolist() for t in (options, pictures))
     looks = [None] * len(images) if alphas is None else alphas
-    columns = zip(images, texts, metas, _array(request, "MASK"), looks, strict=True)
+    columns = zip(images, texts, metas, _array(request, "MASK"), looks, behind, strict=True)
     return [RowInput(*column) for column in columns]
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from cutout_core.contract import Box, CutoutError, ErrorCode, Limits, RowError, RowMeta
-from cutout_core.imaging import postprocess
+from cutout_core.imaging import result as result_half
 from cutout_core.imaging.normalize import NetworkInput
 from cutout_core.imaging.postprocess import PostprocessSettings, RowInput, postprocess_row
 from cutout_core.imaging.preprocess import PreprocessSettings, preprocess_row
@@ -117,7 +117,7 @@ def test_a_files_own_soft_pixels_keep_their_colour() -> None:
 
 
 def test_cleanup_may_be_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(postprocess, "clean_alpha", lambda alpha: np.full_like(alpha, 255))
+    monkeypatch.setattr(result_half, "clean_alpha", lambda alpha: np.full_like(alpha, 255))
     image = save(smooth(), "PNG")
     assert (cut(image)[0][..., 3] == 255).all()
     pixels, meta, _ = cut(image, cleanup="off")

@@ -1,0 +1,144 @@
+"""The second half of a row of `postprocess`: the photo and its final alpha to the encoded result."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from cutout_core.contract import Box, Options, ResultWarning, RowMeta
+from cutout_core.imaging.background import Backdrop, read_background
+from cutout_core.imaging.cleanup import clean_alpha
+from cutout_core.imaging.color_profile import to_srgb
+from cutout_core.imaging.compose import clear_hidden, flatten, flatten_on, multiply_alpha, over, premultiply
+from cutout_core.imaging.decontaminate import decontaminate
+from cutout_core.imaging.draft import Draft, Photo
+from cutout_core.imaging.encode import check_size
+from cutout_core.imaging.frame import Frame, plan_frame
+from cutout_core.imaging.marketplace import Finished, check
+from cutout_core.imaging.place import place, visible_box
+from cutout_core.imaging.result_file import write_alpha, write_archive, write_image
+from cutout_core.imaging.semitransparency import opaque_inside
+from cutout_core.imaging.shadow import soft_shadow, with_shadow
+from cutout_core.imaging.subject import coverage, subject_box
+
+_WHITE = (255, 255, 255, 255)
+
+UInt8 = npt.NDArray[np.uint8]
+
+
+def finish(photo: Photo, alpha: UInt8, draft: Draft) -> bytes:
+    """The encoded result; completes the draft's META. alpha: uint8 [H, W] at the photo's size.
+
+    Raises `CutoutError`, of INVALID_OPTION where the result cannot be as asked.
+    """
+    options, meta, watch = draft.options, draft.meta, draft.watch
+    if options.cleanup:
+        alpha = clean_alpha(alpha)
+        watch.lap("cleanup")
+    final = alpha if photo.existing is None else multiply_alpha(alpha, photo.existing)
+    shown = None
+    if options.reframes or not options.semitransparency:
+        shown = visible_box(final)
+    if shown is not None and not options.semitransparency:
+        final = opaque_inside(final, shown)
+    rgb, icc = photo.rgb, None
+    if not options.only_alpha:
+        rgb, icc = _colors(photo, options, meta)
+        if options.decontaminate:
+            rgb = _foreground(rgb, alpha, photo)
+            watch.lap("decontaminate")
+    enlarged = 1.0
+    if options.framed:
+        frame = _frame(photo, shown, draft)
+        rgb, final = place(rgb, final, frame, (photo.region.left, photo.region.top))
+        meta.width, meta.height, enlarged = frame.width, frame.height, frame.enlarged
+        watch.lap("frame")
+    meta.subject, meta.coverage = subject_box(final), coverage(final)
+    if meta.coverage == 0:
+        meta.warn(ResultWarning.NO_SUBJECT)
+    encoded = _encoded(rgb, final, icc, draft)
+    if options.preset is not None:
+        meta.violations = check(options, _finished(final, len(encoded), enlarged, meta))
+    return encoded
+
+
+def _frame(photo: Photo, shown: Box | None, draft: Draft) -> Frame:
+    """The result's geometry, from the visible box in the searched region."""
+    options, meta = draft.options, draft.meta
+    if shown is not None:
+        shown = Box(shown.left + photo.region.left, shown.top + photo.region.top, shown.width, shown.height)
+    frame = plan_frame(options, photo.full_width, photo.full_height, shown, draft.limits)
+    check_size(frame.width, frame.height, options.output)
+    meta.width, meta.height = frame.width, frame.height
+    return frame
+
+
+def _finished(alpha: UInt8, size: int, enlarged: float, meta: RowMeta) -> Finished:
+    cut_off = ResultWarning.SUBJECT_TOUCHES_BORDER.value in meta.warnings
+    source = meta.source_width, meta.source_height
+    return Finished(meta.width, meta.height, size, visible_box(alpha), enlarged, cut_off, source)
+
+
+def _encoded(rgb: UInt8, alpha: UInt8, icc: bytes | None, draft: Draft) -> bytes:
+    options, watch = draft.options, draft.watch
+    if options.only_alpha:
+        encoded = write_alpha(alpha, options)
+    elif options.output == "zip":
+        encoded = write_archive(rgb, alpha, options, icc)
+    else:
+        rgb, visible, icc = _composed(rgb, alpha, icc, draft)
+        watch.lap("compose")
+        encoded = write_image(rgb, visible, options, icc)
+    watch.lap("encode")
+    return encoded
+
+
+def _colors(photo: Photo, options: Options, meta: RowMeta) -> tuple[UInt8, bytes | None]:
+    """RGB and the profile to embed, as the option `icc` asks."""
+    if photo.icc is None or options.icc == "keep":
+        return photo.rgb, photo.icc
+    return _in_srgb(photo.rgb, photo.icc, meta), None
+
+
+def _in_srgb(rgb: UInt8, icc: bytes | None, meta: RowMeta) -> UInt8:
+    converted = rgb if icc is None else to_srgb(rgb, icc)
+    if converted is None:
+        meta.warn(ResultWarning.COLOR_PROFILE_IGNORED)
+        return rgb
+    return converted
+
+
+def _foreground(rgb: UInt8, alpha: UInt8, photo: Photo) -> UInt8:
+    """The subject's own colours. Where the file says itself that a pixel is mixed, its colour is already that."""
+    pure = decontaminate(rgb, alpha, photo.grid if rgb is photo.seen else None)
+    if photo.existing is None:
+        return pure
+    kept: UInt8 = np.where((photo.existing == 255)[..., None], pure, rgb)
+    return kept
+
+
+def _composed(rgb: UInt8, alpha: UInt8, icc: bytes | None, draft: Draft) -> tuple[UInt8, UInt8 | None, bytes | None]:
+    """RGB, alpha and profile of the result; no alpha where the background is opaque."""
+    options, meta = draft.options, draft.meta
+    if options.shadow is not None and meta.subject is not None:
+        rgb, alpha = with_shadow(rgb, alpha, soft_shadow(alpha, meta.subject, options.shadow))
+    background = options.background or (_WHITE if options.output == "jpeg" else None)
+    if background == "image":
+        picture = read_background(draft.background, draft.limits, meta.width, meta.height)
+        rgb, icc, behind = _same_profile(rgb, icc, picture, meta)
+        return flatten_on(rgb, alpha, behind), None, icc
+    if background is None:
+        if options.alpha == "premultiplied":
+            return premultiply(rgb, alpha), alpha, icc
+        return clear_hidden(rgb, alpha), alpha, icc
+    if background[3] == 255:
+        return flatten(rgb, alpha, background[:3]), None, icc
+    rgb, alpha = over(rgb, alpha, background)
+    return (premultiply(rgb, alpha) if options.alpha == "premultiplied" else rgb), alpha, icc
+
+
+def _same_profile(rgb: UInt8, icc: bytes | None, picture: Backdrop, meta: RowMeta) -> tuple[UInt8, bytes | None, UInt8]:
+    """Both in one colour space, sRGB where they differ: RGB, its profile, and the picture's RGB."""
+    if icc == picture.icc:
+        return rgb, icc, picture.rgb
+    return _in_srgb(rgb, icc, meta), None, _in_srgb(picture.rgb, picture.icc, meta)
