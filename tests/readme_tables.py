@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from cutout_core.contract import ERROR_TABLE, OPTION_HELP, WARNING_MEANINGS
+from cutout_core.contract import ERROR_TABLE, OPTION_HELP, RULE_MEANINGS, WARNING_MEANINGS
+from cutout_core.contract.presets import PRESETS
 from cutout_gateway.settings import Settings
 
 README = Path(__file__).parents[1] / "README.md"
+MARKETPLACES = README.parent / "docs" / "marketplaces.md"
 
 _SETTINGS = (
     "http_host", "http_port", "grpc_host", "grpc_port", "triton_url", "precision", "threads", "max_bytes", "max_pixels",
@@ -41,6 +44,30 @@ def settings_table() -> str:
     return "\n".join(["| variable | default | meaning |", "|---|---|---|", *rows])
 
 
+def presets_table() -> str:
+    rows = []
+    for name, preset in PRESETS.items():
+        options = " ".join(f"`{option}={value}`" for option, value in preset.options.items())
+        reach = f"from {preset.min_side} to {preset.max_side}" if preset.max_side else f"from {preset.min_side}"
+        rules = [f"longer side {reach} pixels"]
+        rules += ["square"] if preset.square else []
+        rules += [f"at most {preset.max_pixels} pixels"] if preset.max_pixels else []
+        rules += [f"at most {preset.max_bytes} bytes"] if preset.max_bytes else []
+        rules += [f"subject {preset.fill[0]:g} to {preset.fill[1]:g} % of the frame"] if preset.fill else []
+        rules += ["white or transparent" if preset.transparent else "pure white"] if preset.white else []
+        rules += ["not enlarged"] if preset.no_enlarging else []
+        rules.append(", ".join(preset.outputs))
+        rows.append(f"| `{name}` | {preset.title} | {options} | {'; '.join(rules)} | {preset.source} |")
+    head = ["| preset | for | options | checked | source |", "|---|---|---|---|---|"]
+    return "\n".join([*head, *rows])
+
+
+def rules_table() -> str:
+    rows = [f"| `{rule.value}` | {meaning} |" for rule, meaning in RULE_MEANINGS.items()]
+    return "\n".join(["| rule | meaning of its violation |", "|---|---|", *rows])
+
+
+DOCS_TABLES = {"presets": presets_table, "rules": rules_table}
 TABLES = {
     "options": options_table,
     "errors": errors_table,
@@ -49,12 +76,12 @@ TABLES = {
 }
 
 
-def with_tables(text: str) -> str:
+def with_tables(text: str, tables: Mapping[str, Callable[[], str]] = TABLES) -> str:
     """`text` with what follows each `<!-- name -->` mark, up to the next blank line, replaced by its table."""
-    for name, table in TABLES.items():
+    for name, table in tables.items():
         mark = f"<!-- {name} -->\n"
         if text.count(mark) != 1:
-            raise ValueError(f"README.md has {text.count(mark)} marks for {name}")
+            raise ValueError(f"the text has {text.count(mark)} marks for {name}")
         before, after = text.split(mark)
         after = re.sub(r"\A(\|[^\n]*\n)*", "", after)
         text = f"{before}{mark}{table()}\n{after}"
@@ -63,3 +90,4 @@ def with_tables(text: str) -> str:
 
 if __name__ == "__main__":
     README.write_text(with_tables(README.read_text()))
+    MARKETPLACES.write_text(with_tables(MARKETPLACES.read_text(), DOCS_TABLES))

@@ -31,6 +31,7 @@ from cutout_client._exceptions import (
     UploadTimeout,
 )
 from cutout_client._messages import CutoutResult, Operation, Reply, Request
+from cutout_client._options import CutoutOptions
 from cutout_client._transport import AsyncTransport, Transport
 from cutout_client._transport_mock import AsyncMockTransport, MockTransport
 from cutout_client._version import __version__
@@ -45,6 +46,7 @@ __all__ = [
     "Client",
     "ConnectError",
     "CutoutClientError",
+    "CutoutOptions",
     "CutoutResult",
     "DeadlineExceeded",
     "InternalError",

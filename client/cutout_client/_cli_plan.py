@@ -14,7 +14,13 @@ from cutout_core.contract.options import FILE_SUFFIXES
 IMAGE_SUFFIXES = frozenset(".jpg .jpeg .jpe .jfif .png .apng .webp .tif .tiff .bmp .gif .avif .heic .heif".split())
 
 #: What a result file's suffix can mean, the first where nothing else is said.
-_OUTPUTS_OF_SUFFIX = {".png": ("png", "mask"), ".webp": ("webp",), ".jpg": ("jpeg",), ".jpeg": ("jpeg",)}
+_OUTPUTS_OF_SUFFIX = {
+    ".png": ("png", "mask"),
+    ".webp": ("webp",),
+    ".jpg": ("jpeg",),
+    ".jpeg": ("jpeg",),
+    ".zip": ("zip",),
+}
 
 STANDARD = "-"
 
@@ -55,28 +61,28 @@ class _Found:
     folder: Path
 
 
-def make_plan(inputs: Sequence[str], out: str | None, output: str | None) -> Plan:
+def make_plan(inputs: Sequence[str], out: str | None, output: str | None, default: str = "png") -> Plan:
     """Decides every source and target. Raises `UsageError`.
 
     inputs: files, folders, or `-` alone. out: a file, a folder, `-`, or None for "beside the photo".
-    output: the option's value, None where the suffix of `out` or the default (png) decides.
+    output: the option's value, None where the suffix of `out` or else `default` decides.
     """
     if STANDARD in inputs and len(inputs) > 1:
         raise UsageError("standard input (-) must be the only input")
     folders = [name for name in inputs if name != STANDARD and Path(name).is_dir()]
     if len(inputs) == 1 and not folders and (out == STANDARD or (out is None and inputs[0] == STANDARD)):
-        return Plan(output or "png", (Job(_source(inputs[0]), None),))
+        return Plan(output or default, (Job(_source(inputs[0]), None),))
     if out == STANDARD:
         raise UsageError("only one image can be written to standard output")
     if len(inputs) == 1 and not folders and out is not None and not _means_folder(out):
-        return _single(inputs[0], Path(out), output)
+        return _single(inputs[0], Path(out), output, default)
     if inputs == [STANDARD]:
         raise UsageError("the result of standard input needs a file name: -o FILE")
     if folders and out is None:
         raise UsageError(f"the results of the folder {folders[0]} need a place of their own: -o FOLDER")
     if out is not None:
         _check_folder(Path(out), folders)
-    chosen = output or "png"
+    chosen = output or default
     found = list(_unique(_find(inputs, Path(out) if out is not None else None)))
     if not found:
         raise UsageError(f"there is no image file in {', '.join(folders)}")
@@ -92,7 +98,7 @@ def _means_folder(out: str) -> bool:
     return out.endswith(("/", os.sep)) or Path(out).is_dir()
 
 
-def _single(name: str, target: Path, output: str | None) -> Plan:
+def _single(name: str, target: Path, output: str | None, default: str) -> Plan:
     suffix = target.suffix.lower()
     possible = _OUTPUTS_OF_SUFFIX.get(suffix, tuple(FILE_SUFFIXES) if not suffix else ())
     if not possible:
@@ -101,7 +107,7 @@ def _single(name: str, target: Path, output: str | None) -> Plan:
         raise UsageError(f"{target} contradicts --output {output}: use the suffix {FILE_SUFFIXES[output]}")
     job = Job(_source(name), target)
     _check_no_source_is_written([job])
-    return Plan(output or possible[0], (job,))
+    return Plan(output or (default if default in possible else possible[0]), (job,))
 
 
 def _check_folder(out: Path, folders: Sequence[str]) -> None:

@@ -15,9 +15,10 @@ from tqdm import tqdm
 from cutout_client._cli_plan import Job
 from cutout_client._exceptions import CutoutClientError, ServiceError
 from cutout_client._messages import CutoutResult
-from cutout_core.contract import WARNING_MEANINGS
+from cutout_core.contract import RULE_MEANINGS, WARNING_MEANINGS
 
 _MEANINGS = {warning.value: meaning for warning, meaning in WARNING_MEANINGS.items()}
+_RULES = {rule.value: meaning for rule, meaning in RULE_MEANINGS.items()}
 
 
 @dataclass
@@ -49,12 +50,15 @@ class Report:
         self.done += 1
         for warning in result.warnings:
             self._say(f"{job.source_name}: warning: {_MEANINGS.get(warning, warning)}")
+        for rule in result.violations:
+            self._say(f"{job.source_name}: violates the preset: {_RULES.get(rule, rule)}")
         outcome = {
             "status": "done",
             "width": result.width,
             "height": result.height,
             "bytes": len(result.data),
             "warnings": list(result.warnings),
+            "violations": list(result.violations),
             "timings_ms": dict(result.timings_ms),
             "request_id": result.request_id,
         }

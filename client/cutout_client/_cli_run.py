@@ -15,25 +15,20 @@ from cutout_client._config import Retry, Timeout
 from cutout_client._exceptions import ConnectError, CutoutClientError, TransportError
 from cutout_client._files import write_atomically
 from cutout_client._messages import CutoutResult
+from cutout_client._options import CutoutOptions
 
 
 @dataclass(frozen=True, slots=True)
 class RunSettings:
-    """How to run. The options hold what goes to the server; None is its default."""
+    """How to run. `options` and the encoded `background_image` go to the server."""
 
     server: str
     timeout: Timeout
     retry: Retry
     jobs: int
     overwrite: bool
-    output: str
-    background: str | None
-    size: float | None
-    icc: str | None
-    quality: str | None
-    mode: str | None
-    decontaminate: bool | None
-    cleanup: bool | None
+    options: CutoutOptions
+    background_image: bytes | None
 
 
 async def run_jobs(jobs: Sequence[Job], settings: RunSettings, report: Report, piped: bytes) -> None:
@@ -91,15 +86,7 @@ class _Runner:
     async def _cut_out(self, image: bytes) -> CutoutResult:
         settings = self._settings
         return await self._client.remove_background(
-            image,
-            output=settings.output,
-            background=settings.background,
-            size=settings.size,
-            icc=settings.icc,
-            quality=settings.quality,
-            mode=settings.mode,
-            decontaminate=settings.decontaminate,
-            cleanup=settings.cleanup,
+            image, background_image=settings.background_image, **settings.options
         )
 
     async def _look_for_server(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from cutout_client._config import Retry, Timeout
 from cutout_client._endpoint import Endpoint
@@ -16,12 +16,15 @@ from cutout_client._messages import (
     Reply,
     Request,
     cutout_request,
-    read_image,
 )
+from cutout_client._options import CutoutOptions
 from cutout_client._retry import Attempts, Clock
 from cutout_client._transport import AsyncTransport, Transport
 from cutout_client._transport_grpc import AsyncGRPCTransport, GRPCTransport
 from cutout_client._transport_http import AsyncHTTPTransport, HTTPTransport
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 #: Where `make serve` listens.
 DEFAULT_URL = "http://127.0.0.1:8080"
@@ -70,44 +73,28 @@ class Client(_BaseClient):
         super().__init__(timeout, retry)
         self._transport: Transport = transport or _open(url, self._timeout)
 
-    def remove_background(  # noqa: PLR0913 - every option by its name
+    def remove_background(
         self,
         image: ImageSource,
         *,
-        output: str | None = "png",
-        background: str | None = None,
-        size: float | None = None,
-        icc: str | None = None,
-        quality: str | None = None,
-        mode: str | None = None,
-        decontaminate: bool | None = None,
-        cleanup: bool | None = None,
+        background_image: ImageSource | None = None,
         timeout: float | None = None,
         request_id: str | None = None,
+        **options: Unpack[CutoutOptions],
     ) -> CutoutResult:
         """Removes the background of one image.
 
         image: the encoded file (JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF, HEIC) as bytes, a path, or a file opened
-        for binary reading, which is read to its end and left open.
-        output, background, size (megapixels), icc, quality, mode, decontaminate, cleanup: as
-        `cutout_core.contract.OPTION_HELP` describes them; sent as given, None is the server's default.
+        for binary reading, which is read to its end and left open. background_image: a picture to put behind the
+        subject, likewise. options: see `CutoutOptions`, e.g. `output="jpeg", canvas="2000x2000", scale="85%"`.
         timeout: total seconds of this call, retries included; None is the client's.
         request_id: the caller's own id for logs (1 to 128 of `A-Z a-z 0-9 . _ : / + = @ -`); made up where None.
 
-        Raises `CutoutClientError` (see `cutout_client.CutoutClientError`'s tree), OSError where the image cannot
+        Raises `CutoutClientError` (see `cutout_client.CutoutClientError`'s tree), OSError where an image cannot
         be read, TypeError or ValueError for bad arguments, RuntimeError on a closed client.
         """
-        options = {
-            "output": output,
-            "background": background,
-            "size": size,
-            "icc": icc,
-            "quality": quality,
-            "mode": mode,
-            "decontaminate": decontaminate,
-            "cleanup": cleanup,
-        }
-        return _expect(CutoutResult, self._call(cutout_request(image, options, request_id), timeout))
+        request = cutout_request(image, options, request_id, background_image)
+        return _expect(CutoutResult, self._call(request, timeout))
 
     def ready(self) -> bool:
         """Whether the server would take a request now: one attempt. Raises `TransportError` where none answers."""
@@ -160,34 +147,18 @@ class AsyncClient(_BaseClient):
         super().__init__(timeout, retry)
         self._transport: AsyncTransport = transport or _open_async(url, self._timeout)
 
-    async def remove_background(  # noqa: PLR0913 - every option by its name
+    async def remove_background(
         self,
         image: ImageSource,
         *,
-        output: str | None = "png",
-        background: str | None = None,
-        size: float | None = None,
-        icc: str | None = None,
-        quality: str | None = None,
-        mode: str | None = None,
-        decontaminate: bool | None = None,
-        cleanup: bool | None = None,
+        background_image: ImageSource | None = None,
         timeout: float | None = None,
         request_id: str | None = None,
+        **options: Unpack[CutoutOptions],
     ) -> CutoutResult:
         """See `Client.remove_background`. Files are read in a thread."""
-        options = {
-            "output": output,
-            "background": background,
-            "size": size,
-            "icc": icc,
-            "quality": quality,
-            "mode": mode,
-            "decontaminate": decontaminate,
-            "cleanup": cleanup,
-        }
-        data = image if isinstance(image, bytes) else await asyncio.to_thread(read_image, image)
-        return _expect(CutoutResult, await self._call(cutout_request(data, options, request_id), timeout))
+        request = await asyncio.to_thread(cutout_request, image, options, request_id, background_image)
+        return _expect(CutoutResult, await self._call(request, timeout))
 
     async def ready(self) -> bool:
         """See `Client.ready`."""

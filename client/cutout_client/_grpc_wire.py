@@ -28,8 +28,8 @@ from cutout_client._exceptions import (
 from cutout_client._messages import CutoutResult, Operation, Reply, Request
 from cutout_core.contract import Box, cutout_pb2
 
-#: Largest request, bytes: twice the server's default limit of one image.
-MAX_SEND_BYTES = 64 * 1024 * 1024
+#: Largest request, bytes: twice the server's default limit of an image and a picture for the background.
+MAX_SEND_BYTES = 128 * 1024 * 1024
 #: Largest answer, bytes: 64 megapixels of RGBA that no compression made smaller, twice.
 MAX_RECEIVE_BYTES = 512 * 1024 * 1024
 
@@ -119,7 +119,10 @@ def _transport_error(status: grpc.StatusCode, details: str, request: Request) ->
 
 def _encode_cutout(request: Request) -> bytes:
     message = cutout_pb2.RemoveBackgroundRequest(
-        image=request.image, options=dict(request.options), request_id=request.request_id
+        image=request.image,
+        options=dict(request.options),
+        request_id=request.request_id,
+        background_image=request.background,
     )
     return message.SerializeToString()
 
@@ -144,6 +147,7 @@ def _decode_cutout(raw: bytes) -> Reply:
         quality=meta.quality,
         mode=meta.mode,
         confidence=meta.confidence if meta.HasField("confidence") else None,
+        violations=tuple(violation.rule for violation in meta.violations),
     )
 
 

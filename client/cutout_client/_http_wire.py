@@ -1,6 +1,7 @@
 """HTTP without input or output: a `Request` to a call, an answer to a `Reply` or an exception.
 
-The image travels as the raw body and the options in the query, so that nothing has to be encoded. Stage timings
+The image travels as the raw body and the options in the query, so that nothing has to be encoded; with a picture for
+the background both are files of a form. Stage timings
 come back as Server-Timing (W3C Server Timing, section 3).
 """
 
@@ -15,6 +16,7 @@ from typing import Any
 
 from cutout_client._exceptions import CutoutClientError, ProtocolError, exception_type
 from cutout_client._messages import CutoutResult, Operation, Reply, Request
+from cutout_client._multipart import encode_form
 from cutout_client._version import __version__
 from cutout_core.contract import Box
 
@@ -51,13 +53,15 @@ def encode(request: Request, timeout_s: float | None) -> HttpCall:
     headers = {"User-Agent": f"cutout-client/{__version__}"}
     if request.operation is not Operation.REMOVE_BACKGROUND:
         return HttpCall("GET", _GET_PATHS[request.operation], headers=headers)
-    headers["Content-Type"] = "application/octet-stream"
-    headers["Content-Length"] = str(len(request.image))
-    headers["Accept"] = "image/*"
+    headers["Content-Type"], body = "application/octet-stream", request.image
+    if request.background:
+        headers["Content-Type"], body = encode_form({"image": request.image, "background_image": request.background})
+    headers["Content-Length"] = str(len(body))
+    headers["Accept"] = "image/*, application/zip"
     headers["X-Request-Id"] = request.request_id
     if timeout_s is not None:
         headers["X-Cutout-Timeout-Ms"] = str(max(1, math.floor(timeout_s * 1000)))
-    return HttpCall("POST", "/v1/cutouts", request.options, headers, request.image)
+    return HttpCall("POST", "/v1/cutouts", request.options, headers, body)
 
 
 def decode(request: Request, answer: HttpAnswer) -> Reply:
@@ -82,7 +86,7 @@ def decode(request: Request, answer: HttpAnswer) -> Reply:
 def _result(request: Request, answer: HttpAnswer) -> CutoutResult:
     headers = answer.headers
     content_type = headers["content-type"].partition(";")[0].strip().lower()
-    if not content_type.startswith("image/"):
+    if not content_type.startswith("image/") and content_type != "application/zip":
         raise ValueError("the result is no image")
     subject = headers.get("x-cutout-subject")
     return CutoutResult(
@@ -95,13 +99,18 @@ def _result(request: Request, answer: HttpAnswer) -> CutoutResult:
         source_format=headers["x-cutout-source-format"],
         subject=_box(subject) if subject else None,
         coverage=float(headers["x-cutout-coverage"]),
-        warnings=tuple(name.strip() for name in headers.get("x-cutout-warnings", "").split(",") if name.strip()),
+        warnings=_names(headers.get("x-cutout-warnings", "")),
         timings_ms=server_timing(headers.get("server-timing", "")),
         request_id=headers.get("x-request-id", request.request_id),
         quality=headers["x-cutout-quality"],
         mode=headers.get("x-cutout-mode", ""),
         confidence=float(headers["x-cutout-confidence"]) if "x-cutout-confidence" in headers else None,
+        violations=_names(headers.get("x-cutout-violations", "")),
     )
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def _box(text: str) -> Box:

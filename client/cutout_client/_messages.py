@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from cutout_client._files import write_atomically
+from cutout_client._options import as_sent
 from cutout_core.contract import Box
 
 #: What `remove_background` takes: the encoded file's bytes, its path, or a file opened for binary reading.
@@ -30,24 +31,28 @@ class Operation(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request. `options` holds option names and values exactly as they are sent."""
+    """One request. `options` holds option names and values exactly as they are sent; `background` is the encoded
+    picture to put behind the subject, empty for none."""
 
     operation: Operation
     image: bytes = field(default=b"", repr=False)
     options: Mapping[str, str] = field(default_factory=dict)
     request_id: str = ""
+    background: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CutoutResult:
     """One cut-out.
 
-    data: the encoded result, of type `content_type` (image/png, image/webp or image/jpeg).
+    data: the encoded result, of type `content_type` (image/png, image/webp, image/jpeg or
+    application/zip).
     width, height: its size in pixels; source_width, source_height: the upright photo's (EXIF orientation applied).
     subject: the smallest box of the result that holds every pixel with alpha ≥ 0.5, None without a subject.
     coverage: mean alpha, 0..1. warnings: `ResultWarning` values, e.g. "no_subject".
     timings_ms: milliseconds by stage. quality: the quality that ran. mode: the matting's, empty where none ran.
     confidence: probability that the cut-out shows the right thing, 0..1, None where unknown.
+    violations: `Rule` values that the result violates of the option `preset`, e.g. "enlarged".
     """
 
     data: bytes = field(repr=False)
@@ -65,6 +70,7 @@ class CutoutResult:
     quality: str = ""
     mode: str = ""
     confidence: float | None = None
+    violations: tuple[str, ...] = ()
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Writes `data` to `path`, replacing what is there, whole or not at all. Raises OSError."""
@@ -77,13 +83,19 @@ class CutoutResult:
 Reply = CutoutResult | bool | dict[str, Any]
 
 
-def cutout_request(image: ImageSource, options: Mapping[str, object], request_id: str | None) -> Request:
-    """Reads the image and keeps the options that are given. Raises OSError, TypeError or ValueError."""
+def cutout_request(
+    image: ImageSource,
+    options: Mapping[str, object],
+    request_id: str | None,
+    background: ImageSource | None = None,
+) -> Request:
+    """Reads the images and keeps the options that are given. Raises OSError, TypeError or ValueError."""
     return Request(
         Operation.REMOVE_BACKGROUND,
         read_image(image),
-        {name: str(value) for name, value in options.items() if value is not None},
+        as_sent(options),
         checked_request_id(request_id),
+        b"" if background is None else read_image(background),
     )
 
 

@@ -8,7 +8,7 @@
     transport = MockTransport(handler)
     with Client(transport=transport) as client:
         client.remove_background(photo)
-    assert transport.requests[0].options == {"output": "png"}
+    assert transport.requests[0].options == {}
 
 Retries and time-outs are the clients' own, so a handler that raises `Overloaded` is called again.
 """

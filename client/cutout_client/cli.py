@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import math
 import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import cast
 
+from cutout_client._cli_options import FLAG_OPTIONS, add_options, positive
 from cutout_client._cli_plan import Plan, UsageError, make_plan
 from cutout_client._cli_report import Report
 from cutout_client._cli_run import RunSettings, run_jobs
 from cutout_client._client import DEFAULT_URL
 from cutout_client._config import Retry, Timeout
 from cutout_client._endpoint import Endpoint
+from cutout_client._options import CutoutOptions
 from cutout_client._version import __version__
 from cutout_core.contract import OPTION_HELP, CutoutError, Options
-from cutout_core.contract.options import FLAGS, ICC_MODES, MODE_CHOICES, OUTPUTS
+from cutout_core.contract.options import FLAGS
+from cutout_core.contract.presets import PRESETS
 
 DONE, SOME_FAILED, UNREACHABLE, INTERRUPTED = 0, 1, 3, 130
 
@@ -29,6 +33,9 @@ examples:
   cutout shop/ -o results/ -f jpeg --background white -j 8
                                             a whole folder, sub-folders kept
   cutout photo.jpg -f mask -o mask.png      the 8-bit grey mask
+  cutout mug.jpg -o mug-shop.jpg --background white --canvas 2000x2000 --scale 85%%
+                                            a square for a shop, the subject fills 85 %%
+  cutout mug.jpg -o mug-shop.jpg --preset amazon
   curl -s https://example.org/p.jpg | cutout - > p.png
   cutout shop/ -o results/ --json | jq -r 'select(.status == "failed").path'
   CUTOUT_SERVER=grpc://10.0.0.7:8081 cutout photo.jpg
@@ -47,8 +54,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = _parser()
     args = parser.parse_args(argv)
     try:
-        plan = make_plan(args.inputs, args.out, args.output)
+        default = PRESETS[args.preset].options["output"] if args.preset else "png"
+        plan = make_plan(args.inputs, args.out, args.output, default)
         settings = _settings(args, plan)
+    except OSError as error:
+        parser.error(f"{error.filename}: {error.strerror}")
     except (UsageError, CutoutError, ValueError) as error:
         parser.error(error.message if isinstance(error, CutoutError) else str(error))
     if plan.jobs[0].target is None and (args.json or sys.stdout.isatty()):
@@ -81,31 +91,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _settings(args: argparse.Namespace, plan: Plan) -> RunSettings:
     """Raises ValueError or `CutoutError` before anything is sent."""
     Endpoint.parse(args.server)
-    given = {
-        "output": plan.output,
-        "background": args.background,
-        "size": args.size,
-        "icc": args.icc,
-        "quality": args.quality,
-        "mode": args.mode,
-        "decontaminate": args.decontaminate,
-        "cleanup": args.cleanup,
-    }
-    Options.parse({name: value for name, value in given.items() if value is not None})
+    given = {name: value for name in OPTION_HELP if (value := getattr(args, name)) is not None}
+    given["output"] = plan.output
+    background_image = None if args.background_image is None else Path(args.background_image).read_bytes()
+    Options.parse(given, background_image=background_image is not None)
+    flags = {name: FLAGS[value] for name, value in given.items() if name in FLAG_OPTIONS}
     return RunSettings(
         server=args.server,
         timeout=Timeout(total=args.timeout),
         retry=Retry(attempts=args.retries + 1),
         jobs=args.jobs,
         overwrite=args.overwrite,
-        output=plan.output,
-        background=args.background,
-        size=args.size,
-        icc=args.icc,
-        quality=args.quality,
-        mode=args.mode,
-        decontaminate=None if args.decontaminate is None else FLAGS[args.decontaminate],
-        cleanup=None if args.cleanup is None else FLAGS[args.cleanup],
+        options=cast(CutoutOptions, given | flags),
+        background_image=background_image,
     )
 
 
@@ -132,21 +130,11 @@ def _parser() -> argparse.ArgumentParser:
         help=f"http://, https://, grpc://host:port or grpcs://host:port; environment CUTOUT_SERVER "
         f"({server.replace('%', '%%')})",
     )
-    options = parser.add_argument_group("options of the cut-out")
-    options.add_argument(
-        "-f", "--output", choices=OUTPUTS, help=_help("output") + " Default: by the suffix of -o, else png."
-    )
-    options.add_argument("--background", metavar="COLOUR", help=_help("background"))
-    options.add_argument("--size", type=_positive, metavar="MEGAPIXELS", help=_help("size"))
-    options.add_argument("--icc", choices=ICC_MODES, help=_help("icc"))
-    options.add_argument("--quality", metavar="QUALITY", help=_help("quality"))
-    options.add_argument("--mode", choices=MODE_CHOICES, help=_help("mode"))
-    options.add_argument("--decontaminate", choices=FLAGS, help=_help("decontaminate"))
-    options.add_argument("--cleanup", choices=FLAGS, help=_help("cleanup"))
+    add_options(parser.add_argument_group("options of the cut-out"))
     running = parser.add_argument_group("running")
     running.add_argument("-j", "--jobs", type=_count_from(1), default=4, help="images in flight at a time (4)")
     running.add_argument(
-        "--timeout", type=_positive, default=60.0, metavar="SECONDS", help="total of one image, retries included (60)"
+        "--timeout", type=positive, default=60.0, metavar="SECONDS", help="total of one image, retries included (60)"
     )
     running.add_argument(
         "--retries", type=_count_from(0), default=2, help="tries after the first, where an error may pass (2)"
@@ -156,17 +144,6 @@ def _parser() -> argparse.ArgumentParser:
     running.add_argument("-q", "--quiet", action="store_true", help="no progress, warnings or summary; errors only")
     running.add_argument("--version", action="version", version=f"cutout {__version__}")
     return parser
-
-
-def _help(option: str) -> str:
-    return OPTION_HELP[option].replace("`", "").replace("%", "%%")
-
-
-def _positive(text: str) -> float:
-    value = float(text)
-    if not (math.isfinite(value) and value > 0):
-        raise argparse.ArgumentTypeError(f"{text} is not above 0")
-    return value
 
 
 def _count_from(least: int) -> Callable[[str], int]:

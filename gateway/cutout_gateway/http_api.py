@@ -42,6 +42,7 @@ _SERVER_TIMING = (
     "tiles",
     "cleanup",
     "decontaminate",
+    "frame",
     "compose",
     "encode",
     "postprocess",

@@ -109,8 +109,8 @@ def cutout_operation(limits: Limits) -> dict[str, Any]:
         "description": (
             "Send the photo as multipart field `image` with the options as form fields, or as the raw body with the "
             "options in the query. A form may hold a picture for the background too, in the file field "
-            f"`background_image`. Limits of each: {limits.max_bytes} bytes, {limits.max_pixels} pixels. The answer is the "
-            "image itself, or JSON with base64 where `Accept` is `application/json`."
+            f"`background_image`. Limits of each: {limits.max_bytes} bytes, {limits.max_pixels} pixels. The answer is "
+            "the image itself, or JSON with base64 where `Accept` is `application/json`."
         ),
         "responses": _responses(),
         "openapi_extra": {

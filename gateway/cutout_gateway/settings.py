@@ -106,12 +106,12 @@ class Settings(BaseSettings):
         if 2 * self.max_bytes > self.max_in_flight_bytes:
             raise ValueError(
                 "max_in_flight_bytes is below twice max_bytes: an allowed image with an allowed picture for the "
-                "background would never be admitted"
+                "background would never be admitted; raise it"
             )
         if 2 * self.max_pixels > self.max_in_flight_pixels:
             raise ValueError(
                 "max_in_flight_pixels is below twice max_pixels: an allowed image with an allowed picture for the "
-                "background would never be admitted"
+                "background would never be admitted; raise it"
             )
         if self.profile == "gpu" and self.triton_url is None:
             raise ValueError("profile gpu needs triton_url: the embedded Triton has no TensorRT backend")

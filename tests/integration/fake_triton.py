@@ -12,7 +12,7 @@ import grpc
 from tritonclient.grpc import service_pb2 as pb
 from tritonclient.grpc import service_pb2_grpc
 
-from cutout_core.contract import Box, RowError, RowMeta
+from cutout_core.contract import Box, RowError, RowMeta, Violation
 from cutout_core.contract.errors import ErrorCode
 from cutout_core.contract.tensors import ENSEMBLES, MODELS
 
@@ -51,6 +51,8 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
         self.batches: list[int] = []
         self.ensembles: list[str] = []
         self.options: list[bytes] = []
+        self.backgrounds: list[list[bytes] | None] = []
+        self.violations: list[Violation] = []
         self.cancelled = threading.Event()
         self._server = grpc.server(ThreadPoolExecutor(16), options=[("grpc.max_receive_message_length", -1)])
         service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(self, self._server)
@@ -68,6 +70,8 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
         self.batches.clear()
         self.ensembles.clear()
         self.options.clear()
+        self.backgrounds.clear()
+        self.violations = []
         self.cancelled.clear()
 
     def ServerMetadata(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
@@ -89,7 +93,10 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
 
     def ModelInfer(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
         context.add_callback(lambda: None if context.code() else self.cancelled.set())
-        images, options = (unpack(raw) for raw in request.raw_input_contents)
+        names = [tensor.name for tensor in request.inputs]
+        inputs = dict(zip(names, map(unpack, request.raw_input_contents), strict=True))
+        images, options = inputs["IMAGE"], inputs["OPTIONS"]
+        self.backgrounds.append(inputs.get("BACKGROUND"))
         self.batches.append(len(images))
         self.ensembles.append(request.model_name)
         self.options.extend(options)
@@ -106,6 +113,7 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
             if meta.quality != "fast":
                 meta.mode, meta.mode_certainty = "portrait", 0.75
             meta.confidence = 0.9375
+            meta.violations = self.violations
             meta.error, meta.subject, meta.coverage = self.row_error, Box(1, 2, 3, 4), 0.25
             meta.timings_ms = {"preprocess": 1.0, "engines": 2.0, "postprocess": 3.0, "encode": 1.5}
             metas.append(meta.to_json())

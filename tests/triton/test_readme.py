@@ -19,6 +19,8 @@ README = Path(__file__).parents[2] / "README.md"
 EXPECTED = {
     "cutout.png": ("PNG", "RGBA", (600, 400)),
     "white.jpg": ("JPEG", "RGB", (600, 400)),
+    "shop.jpg": ("JPEG", "RGB", (2000, 2000)),
+    "shop2.jpg": ("JPEG", "RGB", (2000, 2000)),
     "small.webp": ("WEBP", "RGBA", None),
     "cutout.webp": ("WEBP", "RGBA", (600, 400)),
     "orange.png": ("PNG", "RGB", (600, 400)),

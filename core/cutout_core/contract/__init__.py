@@ -5,7 +5,16 @@ Needs the standard library and protobuf only, so that the client installs light.
 
 from cutout_core.contract.errors import ERROR_TABLE, CutoutError, ErrorCode, ErrorRow
 from cutout_core.contract.limits import FORMATS, MAX_BATCH_SIZE, Limits
-from cutout_core.contract.meta import WARNING_MEANINGS, Box, ResultWarning, RowError, RowMeta, Rule, Violation
+from cutout_core.contract.meta import (
+    RULE_MEANINGS,
+    WARNING_MEANINGS,
+    Box,
+    ResultWarning,
+    RowError,
+    RowMeta,
+    Rule,
+    Violation,
+)
 from cutout_core.contract.option_help import OPTION_HELP
 from cutout_core.contract.options import Options
 
@@ -14,6 +23,7 @@ __all__ = [
     "FORMATS",
     "MAX_BATCH_SIZE",
     "OPTION_HELP",
+    "RULE_MEANINGS",
     "WARNING_MEANINGS",
     "Box",
     "CutoutError",

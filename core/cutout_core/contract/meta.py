@@ -62,6 +62,21 @@ class Rule(str, Enum):
     FILE_TOO_LARGE = "file_too_large"
 
 
+RULE_MEANINGS: dict[Rule, str] = {
+    Rule.NO_SUBJECT: "No subject was found.",
+    Rule.SUBJECT_CUT_OFF: "The photo's border cuts the subject off.",
+    Rule.SUBJECT_TOO_SMALL: "The subject fills too little of the frame.",
+    Rule.SUBJECT_TOO_LARGE: "The subject fills too much of the frame.",
+    Rule.BACKGROUND_NOT_WHITE: "The background is not pure white.",
+    Rule.PICTURE_TOO_SMALL: "The picture has too few pixels.",
+    Rule.PICTURE_TOO_LARGE: "The picture has too many pixels.",
+    Rule.NOT_SQUARE: "The picture is not square.",
+    Rule.ENLARGED: "The photo is too small: the subject was enlarged.",
+    Rule.WRONG_FORMAT: "The format is not taken.",
+    Rule.FILE_TOO_LARGE: "The file has too many bytes.",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Violation:
     """One rule that a result violates, and a sentence with the figures."""

@@ -1,8 +1,9 @@
 """Geometry of a result that has a frame of its own: canvas, crop, scale and position to one mapping. No pixels.
 
-The subject is its visible box: the smallest one that holds every pixel of at least 5 % alpha, so that no hair is cut
-off. Its corners land on whole pixels of the result; only there does the scale differ between across and down, by less
-than a pixel over the subject.
+A subject has two boxes: its own, of every pixel of at least 50 % alpha, as META tells it, which `scale` and `position`
+go by; and the visible one, of every pixel of at least 5 %, which `crop` keeps and nothing cuts: no hair is lost.
+The box that counts lands on whole pixels of the result; only for that does the scale differ between across and down, by
+less than a pixel over the box.
 """
 
 from __future__ import annotations
@@ -61,18 +62,27 @@ def check_frame(options: Options, width: int, height: int, limits: Limits) -> in
     return columns * rows
 
 
-def plan_frame(options: Options, width: int, height: int, subject: Box | None, limits: Limits) -> Frame:
-    """The frame for a photo of `width` × `height` pixels and its subject's visible box, None where there is none.
+@dataclass(frozen=True, slots=True)
+class SubjectBoxes:
+    """In pixels of the photo. own: alpha of at least 50 %. visible: of at least 5 %."""
+
+    own: Box
+    visible: Box
+
+
+def plan_frame(options: Options, width: int, height: int, subject: SubjectBoxes | None, limits: Limits) -> Frame:
+    """The frame for a photo of `width` × `height` pixels and its subject, None where there is none.
 
     Without a subject nothing is cropped, scaled or moved; the canvas is as asked.
     Raises `CutoutError` INVALID_OPTION where the result had too many pixels, or margins that leave no room.
     """
     whole = Box(0, 0, width, height)
     if options.crop and subject is not None:
-        frame = _cropped(options, subject)
+        frame = _cropped(options, subject.visible)
+    elif subject is not None and (options.scale is not None or isinstance(options.position, tuple)):
+        frame = _placed(options, whole, subject.own, subject.visible)
     else:
-        moved = subject is not None and (options.scale is not None or isinstance(options.position, tuple))
-        frame = _placed(options, whole, subject) if moved and subject is not None else _fitted(options, whole)
+        frame = _fitted(options, whole)
     if frame.width * frame.height > limits.max_pixels:
         raise _refused(
             "margin" if options.crop else "canvas",
@@ -115,22 +125,29 @@ def _cropped(options: Options, subject: Box) -> Frame:
     return _anchored(canvas, subject, scale, left_px, top_px)
 
 
-def _placed(options: Options, whole: Box, subject: Box) -> Frame:
-    """The subject scaled to its share of the canvas, and at its position."""
+def _placed(options: Options, whole: Box, subject: Box, visible: Box) -> Frame:
+    """The subject scaled to its share of the canvas, and at its position; less, where something visible were cut."""
     canvas, fit = _sized(options, whole)
     scale = fit
     if options.scale is not None:
         share = options.scale / 100
-        scale = min(share * canvas[0] / subject.width, share * canvas[1] / subject.height)
+        scale = min(
+            share * canvas[0] / subject.width,
+            share * canvas[1] / subject.height,
+            canvas[0] / visible.width,
+            canvas[1] / visible.height,
+        )
     room = canvas[0] - scale * subject.width, canvas[1] - scale * subject.height
     if options.position == "original":
         centre_x = (canvas[0] - fit * whole.width) / 2 + fit * (subject.left + subject.width / 2)
         centre_y = (canvas[1] - fit * whole.height) / 2 + fit * (subject.top + subject.height / 2)
-        left = min(max(0.0, centre_x - scale * subject.width / 2), room[0])
-        top = min(max(0.0, centre_y - scale * subject.height / 2), room[1])
+        left, top = centre_x - scale * subject.width / 2, centre_y - scale * subject.height / 2
     else:
         across, down = options.position or (50.0, 50.0)
         left, top = room[0] * across / 100, room[1] * down / 100
+    least_x, least_y = scale * (subject.left - visible.left), scale * (subject.top - visible.top)
+    left = min(max(left, least_x), canvas[0] - scale * visible.width + least_x)
+    top = min(max(top, least_y), canvas[1] - scale * visible.height + least_y)
     return _anchored(canvas, subject, scale, left, top)
 
 

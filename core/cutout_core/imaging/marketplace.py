@@ -13,7 +13,7 @@ _WHITE = (255, 255, 255, 255)
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """What the check looks at. subject: the visible box in the result, None without one. enlarged: how many times the
+    """What the check looks at. subject: its box in the result, None without one. enlarged: how many times the
     photo was enlarged. cut_off: the photo itself cuts the subject off. source: the photo's width and height."""
 
     width: int

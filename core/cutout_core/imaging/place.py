@@ -71,23 +71,23 @@ def place(rgb: UInt8, alpha: UInt8, frame: Frame, origin: tuple[int, int] = (0, 
 
 
 def _premultiplied(rgb: UInt8, alpha: UInt8) -> UInt16:
-    """uint16 [H, W, 4]: colour × alpha, and 255 × alpha; exact."""
+    """uint16 [H, W, 4]: half of colour × alpha, and of 255 × alpha; the other half is for what a bicubic overshoots."""
     four = cv2.cvtColor(np.ascontiguousarray(rgb), cv2.COLOR_RGB2RGBA)  # its fourth value is 255
     weights = cv2.cvtColor(np.ascontiguousarray(alpha), cv2.COLOR_GRAY2RGBA)
     cv2.insertChannel(np.ascontiguousarray(alpha), weights, 3)
-    product: UInt16 = cv2.multiply(four, weights, dtype=cv2.CV_16U)
+    product: UInt16 = cv2.multiply(four, weights, scale=0.5, dtype=cv2.CV_16U)
     return product
 
 
 def _straight(weighted: UInt16) -> tuple[UInt8, UInt8]:
-    """Back from `_premultiplied`; what a bicubic overshoots is cut off."""
+    """Back from `_premultiplied`."""
     height, width = weighted.shape[:2]
     rgb, alpha = np.empty((height, width, 3), np.uint8), np.empty((height, width), np.uint8)
     step = max(1, _BAND // width)
     for top in range(0, height, step):
         band = weighted[top : top + step].astype(np.float32)
-        weight = np.minimum(band[..., 3], np.float32(255 * 255))
-        level = np.rint(weight * np.float32(1 / 255))
+        weight = band[..., 3]
+        level = np.minimum(np.rint(weight * np.float32(2 / 255)), 255)
         share = np.where(level > 0, np.float32(255) / np.maximum(weight, 1), np.float32(0))
         rgb[top : top + step] = np.minimum(np.rint(band[..., :3] * share[..., None]), 255)
         alpha[top : top + step] = level

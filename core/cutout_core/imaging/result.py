@@ -13,7 +13,7 @@ from cutout_core.imaging.compose import clear_hidden, flatten, flatten_on, multi
 from cutout_core.imaging.decontaminate import decontaminate
 from cutout_core.imaging.draft import Draft, Photo
 from cutout_core.imaging.encode import check_size
-from cutout_core.imaging.frame import Frame, plan_frame
+from cutout_core.imaging.frame import Frame, SubjectBoxes, plan_frame
 from cutout_core.imaging.marketplace import Finished, check
 from cutout_core.imaging.place import place, visible_box
 from cutout_core.imaging.result_file import write_alpha, write_archive, write_image
@@ -49,7 +49,7 @@ def finish(photo: Photo, alpha: UInt8, draft: Draft) -> bytes:
             watch.lap("decontaminate")
     enlarged = 1.0
     if options.framed:
-        frame = _frame(photo, shown, draft)
+        frame = _frame(photo, final, shown, draft)
         rgb, final = place(rgb, final, frame, (photo.region.left, photo.region.top))
         meta.width, meta.height, enlarged = frame.width, frame.height, frame.enlarged
         watch.lap("frame")
@@ -58,25 +58,28 @@ def finish(photo: Photo, alpha: UInt8, draft: Draft) -> bytes:
         meta.warn(ResultWarning.NO_SUBJECT)
     encoded = _encoded(rgb, final, icc, draft)
     if options.preset is not None:
-        meta.violations = check(options, _finished(final, len(encoded), enlarged, meta))
+        meta.violations = check(options, _finished(len(encoded), enlarged, meta))
     return encoded
 
 
-def _frame(photo: Photo, shown: Box | None, draft: Draft) -> Frame:
-    """The result's geometry, from the visible box in the searched region."""
+def _frame(photo: Photo, alpha: UInt8, shown: Box | None, draft: Draft) -> Frame:
+    """The result's geometry. shown: the visible box of `alpha`, both of the searched region."""
     options, meta = draft.options, draft.meta
+    subject = None
     if shown is not None:
-        shown = Box(shown.left + photo.region.left, shown.top + photo.region.top, shown.width, shown.height)
-    frame = plan_frame(options, photo.full_width, photo.full_height, shown, draft.limits)
+        boxes = (subject_box(alpha) or shown, shown)
+        left, top = photo.region.left, photo.region.top
+        subject = SubjectBoxes(*(Box(b.left + left, b.top + top, b.width, b.height) for b in boxes))
+    frame = plan_frame(options, photo.full_width, photo.full_height, subject, draft.limits)
     check_size(frame.width, frame.height, options.output)
     meta.width, meta.height = frame.width, frame.height
     return frame
 
 
-def _finished(alpha: UInt8, size: int, enlarged: float, meta: RowMeta) -> Finished:
+def _finished(size: int, enlarged: float, meta: RowMeta) -> Finished:
     cut_off = ResultWarning.SUBJECT_TOUCHES_BORDER.value in meta.warnings
     source = meta.source_width, meta.source_height
-    return Finished(meta.width, meta.height, size, visible_box(alpha), enlarged, cut_off, source)
+    return Finished(meta.width, meta.height, size, meta.subject, enlarged, cut_off, source)
 
 
 def _encoded(rgb: UInt8, alpha: UInt8, icc: bytes | None, draft: Draft) -> bytes:

@@ -50,7 +50,7 @@ def test_options_are_sent_as_given_and_nothing_else() -> None:
         client.remove_background(b"", request_id="mine/1")
         client.remove_background(b"", output=None, background="Rebecca Purple", size=0.5, icc="?", quality="best")
     first, second = transport.requests
-    assert (first.options, first.request_id) == ({"output": "png"}, "mine/1")
+    assert (first.options, first.request_id) == ({}, "mine/1")
     assert second.options == {"background": "Rebecca Purple", "size": "0.5", "icc": "?", "quality": "best"}
 
 

@@ -23,8 +23,8 @@ def test_the_environment_is_read_and_the_object_is_frozen(monkeypatch: pytest.Mo
     ("flags", "sentence"),
     [
         (["--timeout-s", "400"], "raise max_timeout_s or lower timeout_s"),
-        (["--max-bytes", "600000000"], "one allowed image would never be admitted"),
-        (["--max-pixels", "900000000"], "one allowed image would never be admitted"),
+        (["--max-bytes", "300000000"], "max_in_flight_bytes is below twice max_bytes"),
+        (["--max-pixels", "300000000"], "max_in_flight_pixels is below twice max_pixels"),
         (["--profile", "gpu"], "needs triton_url"),
         (["--triton-url", "http://x:1/"], "without a scheme"),
         (["--triton-metrics-url", "http://x/metrics"], "set triton_url too"),

@@ -1,0 +1,49 @@
+"""The options of the cut-out as flags of the command line."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from typing import Any
+
+from cutout_core.contract import OPTION_HELP
+from cutout_core.contract.options import ALPHA_KINDS, CHANNELS, FLAGS, ICC_MODES, MODE_CHOICES, OUTPUTS
+from cutout_core.contract.presets import PRESETS
+
+#: The options that are on or off.
+FLAG_OPTIONS = ("crop", "semitransparency", "decontaminate", "cleanup")
+
+
+def positive(text: str) -> float:
+    """A finite number above 0."""
+    value = float(text)
+    if not (math.isfinite(value) and value > 0):
+        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    return value
+
+
+#: How argparse reads each option that is more than text; the other ones' name for their value.
+_ARGUMENTS: dict[str, dict[str, Any]] = {
+    "output": {"choices": OUTPUTS},
+    "mode": {"choices": MODE_CHOICES},
+    "icc": {"choices": ICC_MODES},
+    "channels": {"choices": CHANNELS},
+    "alpha": {"choices": ALPHA_KINDS},
+    "preset": {"choices": tuple(PRESETS)},
+    "size": {"type": positive, "metavar": "MEGAPIXELS"},
+    "max_bytes": {"type": int, "metavar": "BYTES"},
+    "dpi": {"type": int, "metavar": "DPI"},
+    "background": {"metavar": "COLOUR"},
+    "roi": {"metavar": "'X1 Y1 X2 Y2'"},
+    **{name: {"choices": tuple(FLAGS)} for name in FLAG_OPTIONS},
+}
+
+
+def add_options(group: argparse._ArgumentGroup) -> None:
+    """Adds a flag for every option (`max_bytes` is `--max-bytes`), and --background-image."""
+    for name, text in OPTION_HELP.items():
+        names = (["-f"] if name == "output" else []) + [f"--{name.replace('_', '-')}"]
+        more = " Default: by the suffix of -o, else png or the preset's." if name == "output" else ""
+        how = _ARGUMENTS.get(name, {"metavar": name.upper()})
+        group.add_argument(*names, help=text.replace("`", "").replace("%", "%%") + more, **how)
+    group.add_argument("--background-image", metavar="FILE", help="a picture to put behind every subject")
