@@ -33,8 +33,8 @@ examples:
   cutout shop/ -o results/ -f jpeg --background white -j 8
                                             a whole folder, sub-folders kept
   cutout photo.jpg -f mask -o mask.png      the 8-bit grey mask
-  cutout mug.jpg -o mug-shop.jpg --background white --canvas 2000x2000 --scale 85%%
-                                            a square for a shop, the subject fills 85 %%
+  cutout mug.jpg -o mug-shop.jpg --background white --canvas 2000x2000 --scale 85%
+                                            a square for a shop, the subject fills 85 %
   cutout mug.jpg -o mug-shop.jpg --preset amazon
   curl -s https://example.org/p.jpg | cutout - > p.png
   cutout shop/ -o results/ --json | jq -r 'select(.status == "failed").path'

@@ -72,6 +72,19 @@ def test_options_reach_the_server(server: ScriptedServer) -> None:
     assert server.seen[0].timeout_ms == pytest.approx(9000, abs=500)
 
 
+def test_a_shops_picture(server: ScriptedServer) -> None:
+    photos("photo.jpg")
+    assert main(["photo.jpg", "--canvas", "2000x2000", "--scale", "85%", "-o", "a.jpg", "--crop", "off"]) == 0
+    assert server.seen[-1].options == {"output": "jpeg", "canvas": "2000x2000", "scale": "85%", "crop": "False"}
+    assert main(["photo.jpg", "--preset", "amazon", "--max-bytes", "90000"]) == 0
+    assert server.seen[-1].options == {"output": "jpeg", "preset": "amazon", "max_bytes": "90000"}
+    assert main(["photo.jpg", "-f", "zip"]) == 0
+    assert sorted(files(".")) == ["a.jpg", "photo.cutout.jpg", "photo.cutout.zip", "photo.jpg"]
+    with serve_grpc() as grpc_server:
+        assert main(["photo.jpg", "-o", "b.png", "--background-image", "a.jpg", "--server", grpc_server.url]) == 0
+        assert grpc_server.seen[-1].image == b"photo photo.jpg"
+
+
 def test_over_grpc(server: ScriptedServer) -> None:
     photos("a.jpg", "b.jpg")
     with serve_grpc() as grpc_server:
@@ -137,6 +150,7 @@ def test_json_tells_each_image(server: ScriptedServer, capsys: pytest.CaptureFix
         "height": 30,
         "bytes": len(RESULT),
         "warnings": ["no_subject"],
+        "violations": [],
         "timings_ms": {"queue": 0.25, "engines": 12.5, "total": 20.0},
     }
     assert (failed["path"], failed["status"]) == ("in/b.jpg", "failed")
@@ -167,6 +181,9 @@ def test_pipes_between_processes(server: ScriptedServer) -> None:
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
+        (["a.jpg", "--crop", "on", "--scale", "50%"], "decide the subject's size already"),
+        (["a.jpg", "--background-image", "absent.png"], "absent.png: No such file"),
+        (["a.jpg", "--background-image", "a.jpg", "--background", "white"], "There are two backgrounds"),
         (["a.jpg", "-o", "out.jpg", "-f", "png"], "contradicts --output png"),
         (["a.jpg", "-f", "gif"], "invalid choice"),
         (["a.jpg", "--background", "blurple"], "'background' is 'blurple'"),
@@ -267,7 +284,7 @@ def test_help_is_complete(capsys: pytest.CaptureFixture[str]) -> None:
     assert left.value.code == 0
     text = capsys.readouterr().out
     for option in (*Options.__dataclass_fields__, "server", "jobs", "timeout"):
-        assert f"--{option}" in text
+        assert f"--{option.replace('_', '-')}" in text
     for part in ("--retries", "--overwrite", "--json", "--quiet", "examples:", "exit status:", "CUTOUT_SERVER"):
         assert part in text
 

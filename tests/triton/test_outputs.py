@@ -45,7 +45,8 @@ def test_rows_with_and_without_a_background_in_one_batch(
     white = pixels(results[0])
     assert white.shape == (1000, 1000, 3)
     assert metas[0].subject is not None
-    assert max(metas[0].subject.width, metas[0].subject.height) == 850
+    side = max(metas[0].subject.width, metas[0].subject.height)
+    assert abs(side - 850) <= 2, "a soft edge may move by a pixel"
     assert (white[:, :40] == 255).all()
 
     behind = pixels(results[1])

@@ -9,6 +9,8 @@ from cutout_core.contract import Box, Options, Rule, Violation
 from cutout_core.contract.presets import PRESETS, Preset
 
 _WHITE = (255, 255, 255, 255)
+#: From here on a subject counts as enlarged: less comes from bringing its box to whole pixels.
+_ENLARGED = 1.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ def _violations(preset: Preset, options: Options, result: Finished) -> Iterator[
         )
     if preset.square and result.width != result.height:
         yield Violation(Rule.NOT_SQUARE, f"The picture has {result.width} × {result.height} pixels; it must be square.")
-    if result.enlarged > 1.0 and (preset.no_enlarging or result.enlarged >= 2.0):
+    if result.enlarged > _ENLARGED and (preset.no_enlarging or result.enlarged >= 2.0):
         wide, high = result.source
         why = "enlarged pictures are not allowed" if preset.no_enlarging else "it will look soft"
         yield Violation(
