@@ -20,9 +20,9 @@ _MAX_FIELDS = 32
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """The image's bytes and the options that came with it."""
+    """The image's bytes and the options that came with it. `image` is None where only a URL was given."""
 
-    image: bytes
+    image: bytes | None
     options: dict[str, str] = field(default_factory=dict)
 
 
@@ -32,13 +32,15 @@ class _InMemoryParser(MultiPartParser):
     spool_max_size = 1 << 40
 
 
-async def read_upload(request: Request, max_bytes: int, timeout_s: float, weight: Weight) -> Upload:
-    """Reads a raw image body or a multipart form with the file field `image`.
+async def read_upload(
+    request: Request, max_bytes: int, timeout_s: float, weight: Weight, *, field: str = "image", url_field: str = ""
+) -> Upload:
+    """Reads a raw image body or a multipart form with the file field `field`.
 
-    Options come from the query string and from the form's text fields; one given twice is refused. Raises
-    `CutoutError`: TOO_MANY_BYTES (from Content-Length, or while reading), REQUEST_TIMEOUT, MISSING_IMAGE,
-    MALFORMED_REQUEST, INVALID_OPTION, OVERLOADED where `weight` cannot grow by what arrives. A caller that leaves
-    meanwhile raises `ClientDisconnect`.
+    url_field: the option that may name a URL in the image's place; exactly one of the two is taken. Options come from
+    the query string and from the form's text fields; one given twice is refused. Raises `CutoutError`: TOO_MANY_BYTES
+    (from Content-Length, or while reading), REQUEST_TIMEOUT, MISSING_IMAGE, MALFORMED_REQUEST, INVALID_OPTION,
+    OVERLOADED where `weight` cannot grow by what arrives. A caller that leaves meanwhile raises `ClientDisconnect`.
     """
     is_form = request.headers.get("content-type", "").lower().startswith("multipart/form-data")
     limit = max_bytes + (_FORM_OVERHEAD if is_form else 0)
@@ -48,14 +50,24 @@ async def read_upload(request: Request, max_bytes: int, timeout_s: float, weight
     body = _bounded(request, limit, max_bytes, weight)
     try:
         async with asyncio.timeout(timeout_s):
+            image: bytes | None
             if is_form:
-                image, options = await _read_form(request, body, max_bytes)
+                image, options = await _read_form(request, body, max_bytes, field)
             else:
                 # Any other content type is the image itself: `curl --data-binary` declares a URL-encoded form.
                 image, options = b"".join([chunk async for chunk in body]), {}
     except TimeoutError:
         raise CutoutError(ErrorCode.REQUEST_TIMEOUT, f"The body did not arrive within {timeout_s:g} s.") from None
-    return Upload(image, _merge(request, options))
+    options = _merge(request, options)
+    if url_field and url_field in options:
+        if image:
+            raise CutoutError(
+                ErrorCode.INVALID_OPTION, f"Both {field!r} and {url_field!r} are given: send one.", field=url_field
+            )
+        image = None
+    elif image is None:
+        raise CutoutError(ErrorCode.MISSING_IMAGE, f"The form has no file field {field!r}.", field=field)
+    return Upload(image, options)
 
 
 def _too_many_bytes(max_bytes: int) -> CutoutError:
@@ -74,8 +86,8 @@ async def _bounded(request: Request, limit: int, max_bytes: int, weight: Weight)
 
 
 async def _read_form(
-    request: Request, body: AsyncGenerator[bytes, None], max_bytes: int
-) -> tuple[bytes, dict[str, str]]:
+    request: Request, body: AsyncGenerator[bytes, None], max_bytes: int, field: str
+) -> tuple[bytes | None, dict[str, str]]:
     parser = _InMemoryParser(
         request.headers,
         body,
@@ -89,7 +101,7 @@ async def _read_form(
         raise CutoutError(ErrorCode.MALFORMED_REQUEST, "The form's charset cannot be decoded.") from None
     except MultiPartException as error:
         if "Too many files" in error.message:
-            raise CutoutError(ErrorCode.MISSING_IMAGE, "The form holds more than one file.", field="image") from None
+            raise CutoutError(ErrorCode.MISSING_IMAGE, "The form holds more than one file.", field=field) from None
         raise CutoutError(ErrorCode.MALFORMED_REQUEST, f"The form cannot be parsed: {error.message}") from None
     image: bytes | None = None
     options: dict[str, str] = {}
@@ -97,20 +109,18 @@ async def _read_form(
         if not isinstance(value, UploadFile):
             _add(options, name, value)
             continue
-        if name != "image":
+        if name != field:
             raise CutoutError(
-                ErrorCode.MISSING_IMAGE, f"The file is in field {name[:40]!r}, not in 'image'.", field="image"
+                ErrorCode.MISSING_IMAGE, f"The file is in field {name[:40]!r}, not in {field!r}.", field=field
             )
         image = await value.read()
-    if image is None and "image" in options:
+    if image is None and field in options:
         raise CutoutError(
             ErrorCode.MISSING_IMAGE,
-            "The field 'image' is text, not a file; with curl: -F image=@photo.jpg",
-            field="image",
+            f"The field {field!r} is text, not a file; with curl: -F {field}=@photo.jpg",
+            field=field,
         )
-    if image is None:
-        raise CutoutError(ErrorCode.MISSING_IMAGE, "The form has no file field 'image'.", field="image")
-    if len(image) > max_bytes:
+    if image is not None and len(image) > max_bytes:
         raise _too_many_bytes(max_bytes)
     return image, options
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from cutout_core.contract import Options, RowMeta
+from cutout_gateway.access import Caller
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 
@@ -18,7 +19,7 @@ class CutoutRequest:
     """One image to cut out.
 
     image: the encoded file. options: raw option values, unchecked. deadline: time.monotonic() seconds.
-    received: time.monotonic() at which the edge saw the request.
+    received: time.monotonic() at which the edge saw the request. caller: who sent it, from `Access.authorize`.
     """
 
     image: bytes
@@ -27,6 +28,7 @@ class CutoutRequest:
     protocol: str
     deadline: float
     received: float = field(default_factory=time.monotonic)
+    caller: Caller = field(kw_only=True)
 
 
 @dataclass(slots=True)
