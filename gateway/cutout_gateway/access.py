@@ -118,6 +118,7 @@ class Access:
         self._clock = clock
         self._file = file
         self._stamp: tuple[int, int, int] | None = None
+        self._failing = False
         self._looked = clock()
         self._callers: dict[str, Caller] = {}
         self._anybody = Caller(None, observer, clock)
@@ -169,13 +170,14 @@ class Access:
             stamp = _stamp(self._file)
             if stamp == self._stamp:
                 return
-            self._stamp = stamp
             self._set(parse_keys(self._file.read_text()))
         except (OSError, ValueError) as error:
-            if self._stamp is not None:
+            if not self._failing:
                 log.error("the API keys were not read again, the old ones stay: %s", error)
-            self._stamp = None
+            self._failing = True
             return
+        self._stamp = stamp
+        self._failing = False
         log.info("read %d API keys", len(self._callers))
 
     def _set(self, keys: Iterable[ApiKey]) -> None:

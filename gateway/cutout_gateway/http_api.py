@@ -19,6 +19,7 @@ from cutout_gateway.http_body import read_upload
 from cutout_gateway.http_connection import Bounded, timeout_of, unless_disconnected
 from cutout_gateway.http_docs import add_docs, cutout_operation
 from cutout_gateway.http_errors import error_response
+from cutout_gateway.rembg_api import add_rembg
 from cutout_gateway.requests import CutoutReply, CutoutRequest, clean_request_id
 from cutout_gateway.service import CutoutService
 from cutout_gateway.settings import Settings
@@ -87,6 +88,8 @@ def create_app(
         reply = await unless_disconnected(request, work)
         response = _json_reply(reply) if _wants_json(request) else _bytes_reply(reply)
         return Bounded(response, settings.send_timeout_s)
+
+    add_rembg(app, service, settings, fetcher)
 
     @app.head("/livez", include_in_schema=False)
     @app.get("/livez", summary="Whether the process is alive")

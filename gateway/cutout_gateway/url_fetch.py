@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
@@ -27,6 +28,9 @@ log = logging.getLogger("cutout.gateway.fetch")
 
 #: Addresses of a host and port, as text.
 Resolve = Callable[[str, int], Awaitable[list[str]]]
+
+#: A name as DNS has it (IDNA already applied), or an address.
+_HOST = re.compile(r"[a-z0-9._-]+|[0-9a-f:.]+")
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 _MAX_REDIRECTS = 5
@@ -126,6 +130,8 @@ class UrlFetcher:
             raise _invalid("This is no URL.", field) from None
         if url.scheme not in ("http", "https") or not host:
             raise _invalid("The URL is neither http:// nor https:// with a host.", field)
+        if not _HOST.fullmatch(host) or not 0 < _port(url) < 65536:
+            raise _invalid("This is no URL.", field)
         if url.userinfo:
             raise _invalid("The URL holds a user name or password; such URLs are not downloaded.", field)
         if self.rules.ports is not None and _port(url) not in self.rules.ports:
@@ -136,7 +142,7 @@ class UrlFetcher:
 
     @contextlib.asynccontextmanager
     async def _get(self, url: httpx.URL) -> AsyncIterator[httpcore.Response]:
-        if self._ssl_context is None:
+        if self._ssl_context is None and url.scheme == "https":
             self._ssl_context = httpx.create_ssl_context()
         headers = [
             (b"Host", url.netloc),

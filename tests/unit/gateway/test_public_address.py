@@ -38,4 +38,5 @@ def test_public(address: str) -> None:
 def test_nothing_is_public_that_python_knows_as_special(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> None:
     if is_public(str(address)):
         assert address.is_global
-        assert not (address.is_multicast or address.is_reserved or address.is_unspecified or address.is_loopback)
+        special = (address.is_multicast, address.is_reserved, address.is_unspecified, address.is_loopback)
+        assert not any(special)
