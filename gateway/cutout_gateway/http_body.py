@@ -105,15 +105,18 @@ async def _read_form(
         raise CutoutError(ErrorCode.MALFORMED_REQUEST, f"The form cannot be parsed: {error.message}") from None
     image: bytes | None = None
     options: dict[str, str] = {}
-    for name, value in form.multi_items():
-        if not isinstance(value, UploadFile):
-            _add(options, name, value)
-            continue
-        if name != field:
-            raise CutoutError(
-                ErrorCode.MISSING_IMAGE, f"The file is in field {name[:40]!r}, not in {field!r}.", field=field
-            )
-        image = await value.read()
+    try:
+        for name, value in form.multi_items():
+            if not isinstance(value, UploadFile):
+                _add(options, name, value)
+                continue
+            if name != field:
+                raise CutoutError(
+                    ErrorCode.MISSING_IMAGE, f"The file is in field {name[:40]!r}, not in {field!r}.", field=field
+                )
+            image = await value.read()
+    finally:
+        await form.close()
     if image is None and field in options:
         raise CutoutError(
             ErrorCode.MISSING_IMAGE,

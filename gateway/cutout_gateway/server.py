@@ -70,20 +70,22 @@ class Server:
         self._stop.set()
 
     async def run(self) -> None:
-        """Serves until stopped. Raises OSError or RuntimeError where it cannot start."""
+        """Serves until stopped. Raises OSError, RuntimeError or ValueError where it cannot start."""
         settings = self.settings
         if settings.ready_file is not None:
             settings.ready_file.unlink(missing_ok=True)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
+        access = Access(self.metrics, keys=settings.api_keys, file=settings.api_keys_file)
+        describe_access(access, (settings.http_host, settings.grpc_host))
         with _listen(settings.http_host, settings.http_port) as listener:
             self.http_port = listener.getsockname()[1]
             async with self._triton() as triton:
-                await self._serve(triton, listener)
+                await self._serve(triton, listener, access)
         log.info("stopped")
 
-    async def _serve(self, triton: TritonClient, listener: socket.socket) -> None:
+    async def _serve(self, triton: TritonClient, listener: socket.socket, access: Access) -> None:
         settings = self.settings
         budget = Budget(
             settings.max_in_flight,
@@ -99,8 +101,6 @@ class Server:
             max_rows_of={ENSEMBLES["high"]: settings.max_batch_rows_high},
             max_pixels=settings.max_batch_pixels,
         )
-        access = Access(self.metrics, keys=settings.api_keys, file=settings.api_keys_file)
-        describe_access(access, (settings.http_host, settings.grpc_host))
         service = CutoutService(settings.limits, Admission(budget), batcher, self.metrics, access)
         grpc_api = GrpcApi(service, settings)
         app = create_app(

@@ -176,6 +176,8 @@ class UrlFetcher:
             if weight is not None:
                 weight.add(size=len(chunk))
             parts.append(chunk)
+        if not received:
+            raise _failed("The URL's server answered with nothing.", field)
         return b"".join(parts)
 
     def _too_many(self, field: str) -> CutoutError:

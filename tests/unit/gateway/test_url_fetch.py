@@ -304,6 +304,11 @@ async def test_any_other_status_is_a_failed_download(web: Web, status: int) -> N
     assert "secret" not in message
 
 
+async def test_an_empty_file(web: Web) -> None:
+    web.serve("/x", b"")
+    await refusal(fetcher(), f"http://photos.test:{web.port}/x", ErrorCode.DOWNLOAD_FAILED)
+
+
 async def test_compression_that_was_not_asked_for(web: Web) -> None:
     web.serve("/x", b"\x1f\x8b", Content_Encoding="gzip")
     await refusal(fetcher(), f"http://photos.test:{web.port}/x", ErrorCode.DOWNLOAD_FAILED)
