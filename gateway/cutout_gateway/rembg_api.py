@@ -91,7 +91,9 @@ def _error(error: CutoutError, request: Request) -> Response:
 
 
 def _described(method: str) -> dict[str, Any]:
-    parameters = {name: {"type": "string", "description": text} for name, text in PARAMETERS.items()}
+    parameters: dict[str, dict[str, Any]] = {
+        name: {"type": "string", "description": text} for name, text in PARAMETERS.items()
+    }
     parameters["model"] |= {"enum": list(MODELS), "default": DEFAULT_MODEL}
     if method == "POST":
         file = {"type": "string", "format": "binary"}
