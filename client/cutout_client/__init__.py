@@ -13,6 +13,7 @@ how long a call may take and how often it is tried. Every error is a `CutoutClie
 from cutout_client._client import AsyncClient, Client
 from cutout_client._config import Retry, Timeout
 from cutout_client._exceptions import (
+    AccessDenied,
     Cancelled,
     ConnectError,
     CutoutClientError,
@@ -22,6 +23,7 @@ from cutout_client._exceptions import (
     InvalidRequest,
     Overloaded,
     ProtocolError,
+    RateLimited,
     ServiceError,
     TimeoutError_,
     TooLarge,
@@ -38,6 +40,7 @@ from cutout_client._version import __version__
 from cutout_core.contract import Box
 
 __all__ = [
+    "AccessDenied",
     "AsyncClient",
     "AsyncMockTransport",
     "AsyncTransport",
@@ -56,6 +59,7 @@ __all__ = [
     "Operation",
     "Overloaded",
     "ProtocolError",
+    "RateLimited",
     "Reply",
     "Request",
     "Retry",

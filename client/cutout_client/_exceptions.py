@@ -8,9 +8,12 @@
     │   └── ProtocolError          something answered that is no Cutout server, or a proxy in front of one
     └── ServiceError               the server refused or failed; has the code of the error table
         ├── InvalidRequest         empty_body, missing_image, malformed_request, unknown_option, invalid_option,
-        │                          quality_not_installed, not_found, method_not_allowed
+        │                          quality_not_installed, url_fetching_off, invalid_url, download_failed, not_found,
+        │                          method_not_allowed
         ├── InvalidImage           not_an_image, unsupported_format, truncated_image, corrupt_image
         ├── TooLarge               too_many_bytes, too_many_pixels
+        ├── AccessDenied           missing_key, invalid_key, forbidden
+        ├── RateLimited            rate_limited
         ├── UploadTimeout          request_timeout
         ├── Cancelled              cancelled
         ├── Overloaded             overloaded
@@ -126,6 +129,14 @@ class TooLarge(ServiceError):
     """More bytes or pixels than the server takes."""
 
 
+class AccessDenied(ServiceError):
+    """The server wants an API key that allows this, and got none or another."""
+
+
+class RateLimited(ServiceError):
+    """The API key's budget is used up; `retry_after_s` tells when there is some again."""
+
+
 class UploadTimeout(ServiceError):
     """The request's bytes arrived too slowly for the server."""
 
@@ -158,6 +169,13 @@ EXCEPTION_OF: dict[ErrorCode, type[ServiceError]] = {
     ErrorCode.UNKNOWN_OPTION: InvalidRequest,
     ErrorCode.INVALID_OPTION: InvalidRequest,
     ErrorCode.QUALITY_NOT_INSTALLED: InvalidRequest,
+    ErrorCode.URL_FETCHING_OFF: InvalidRequest,
+    ErrorCode.INVALID_URL: InvalidRequest,
+    ErrorCode.DOWNLOAD_FAILED: InvalidRequest,
+    ErrorCode.MISSING_KEY: AccessDenied,
+    ErrorCode.INVALID_KEY: AccessDenied,
+    ErrorCode.FORBIDDEN: AccessDenied,
+    ErrorCode.RATE_LIMITED: RateLimited,
     ErrorCode.NOT_FOUND: InvalidRequest,
     ErrorCode.METHOD_NOT_ALLOWED: InvalidRequest,
     ErrorCode.NOT_AN_IMAGE: InvalidImage,

@@ -13,6 +13,7 @@ from grpc_reflection.v1alpha import reflection
 
 from cutout_core.contract import CutoutError, ErrorCode
 from cutout_core.contract import cutout_pb2 as pb
+from cutout_gateway.access import Caller
 from cutout_gateway.requests import CutoutReply, CutoutRequest, clean_request_id
 from cutout_gateway.service import CutoutService
 from cutout_gateway.settings import Settings
@@ -82,7 +83,10 @@ class GrpcApi:
         received = time.monotonic()
         request_id = clean_request_id(None)
         counted = False
+        caller: Caller | None = None
         try:
+            caller = self._service.access.authorize(dict(context.invocation_metadata() or ()))
+            caller.check()
             message = await self._read(messages)
             request_id = clean_request_id(message.request_id)
             remaining = context.time_remaining()
@@ -95,14 +99,16 @@ class GrpcApi:
                 received + timeout_s,
                 received,
                 message.background_image,
+                caller=caller,
             )
             counted = True
             reply = await self._service.cutout(request)
         except CutoutError as error:
             if not counted:
                 self._service.refused(PROTOCOL, request_id, error)
-            await _abort(context, error, request_id)
+            await _abort(context, error, request_id, caller)
             raise  # not reached: abort raises
+        context.set_trailing_metadata(_rate_metadata(caller))
         return _message(reply)
 
     async def _read(self, messages: AsyncIterator[bytes]) -> pb.RemoveBackgroundRequest:
@@ -125,8 +131,13 @@ class GrpcApi:
                 raise CutoutError(ErrorCode.MALFORMED_REQUEST, "The message cannot be decoded.") from None
 
 
-async def _abort(context: grpc.aio.ServicerContext, error: CutoutError, request_id: str) -> None:
-    metadata = [("cutout-error-code", error.code.value), ("cutout-request-id", request_id)]
+def _rate_metadata(caller: Caller | None) -> tuple[tuple[str, str], ...]:
+    """The caller's budget, under the names of the HTTP headers."""
+    return tuple((name.lower(), value) for name, value in (caller.rate_headers() if caller else {}).items())
+
+
+async def _abort(context: grpc.aio.ServicerContext, error: CutoutError, request_id: str, caller: Caller | None) -> None:
+    metadata = [("cutout-error-code", error.code.value), ("cutout-request-id", request_id), *_rate_metadata(caller)]
     if error.field is not None:
         metadata.append(("cutout-error-field", _printable(error.field)))
     if error.retry_after_s is not None:

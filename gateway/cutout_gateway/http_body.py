@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
@@ -13,8 +13,6 @@ from starlette.requests import Request
 from cutout_core.contract import CutoutError, ErrorCode
 from cutout_gateway.admission import Weight
 
-#: The file fields of a form.
-_FILES = ("image", "background_image")
 #: What a multipart body may hold beside the files: boundaries, part headers, option fields; bytes.
 _FORM_OVERHEAD = 64 * 1024
 _MAX_FIELDS = 32
@@ -22,9 +20,10 @@ _MAX_FIELDS = 32
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """The image's bytes, those of the picture for the background (empty for none), and the options."""
+    """The image's bytes, None where only a URL was given; the options; and the bytes of the picture for the background,
+    empty for none."""
 
-    image: bytes
+    image: bytes | None
     options: dict[str, str] = field(default_factory=dict)
     background: bytes = b""
 
@@ -35,16 +34,25 @@ class _InMemoryParser(MultiPartParser):
     spool_max_size = 1 << 40
 
 
-async def read_upload(request: Request, max_bytes: int, timeout_s: float, weight: Weight) -> Upload:
-    """Reads a raw image body or a multipart form with the file field `image` and, optional, `background_image`.
+async def read_upload(
+    request: Request,
+    max_bytes: int,
+    timeout_s: float,
+    weight: Weight,
+    *,
+    files: tuple[str, ...],
+    url_field: str = "",
+) -> Upload:
+    """Reads a raw image body or a multipart form with the file fields `files`: the image and, where the edge takes
+    one, the picture for the background.
 
-    Options come from the query string and from the form's text fields; one given twice is refused. Raises
-    `CutoutError`: TOO_MANY_BYTES (from Content-Length, or while reading), REQUEST_TIMEOUT, MISSING_IMAGE,
-    MALFORMED_REQUEST, INVALID_OPTION, OVERLOADED where `weight` cannot grow by what arrives. A caller that leaves
-    meanwhile raises `ClientDisconnect`.
+    url_field: the option that may name a URL in the image's place; exactly one of the two is taken. Options come from
+    the query string and from the form's text fields; one given twice is refused. Raises `CutoutError`: TOO_MANY_BYTES
+    (from Content-Length, or while reading), REQUEST_TIMEOUT, MISSING_IMAGE, MALFORMED_REQUEST, INVALID_OPTION,
+    OVERLOADED where `weight` cannot grow by what arrives. A caller that leaves meanwhile raises `ClientDisconnect`.
     """
     is_form = request.headers.get("content-type", "").lower().startswith("multipart/form-data")
-    limit = len(_FILES) * max_bytes + _FORM_OVERHEAD if is_form else max_bytes
+    limit = len(files) * max_bytes + _FORM_OVERHEAD if is_form else max_bytes
     declared = request.headers.get("content-length", "")
     if declared.isdigit() and int(declared) > limit:
         raise _too_many_bytes(max_bytes)
@@ -52,7 +60,7 @@ async def read_upload(request: Request, max_bytes: int, timeout_s: float, weight
     try:
         async with asyncio.timeout(timeout_s):
             if is_form:
-                upload = await _read_form(request, body, max_bytes)
+                upload = await _read_form(request, body, max_bytes, files)
             else:
                 # Any other content type is the image itself: `curl --data-binary` declares a URL-encoded form.
                 upload = Upload(b"".join([chunk async for chunk in body]))
@@ -60,6 +68,14 @@ async def read_upload(request: Request, max_bytes: int, timeout_s: float, weight
         raise CutoutError(ErrorCode.REQUEST_TIMEOUT, f"The body did not arrive within {timeout_s:g} s.") from None
     for name, value in request.query_params.multi_items():
         _add(upload.options, name, value)
+    if url_field and url_field in upload.options:
+        if upload.image:
+            raise CutoutError(
+                ErrorCode.INVALID_OPTION, f"Both {files[0]!r} and {url_field!r} are given: send one.", field=url_field
+            )
+        return replace(upload, image=None)
+    if upload.image is None:
+        raise CutoutError(ErrorCode.MISSING_IMAGE, f"The form has no file field {files[0]!r}.", field=files[0])
     return upload
 
 
@@ -79,11 +95,13 @@ async def _bounded(request: Request, limit: int, max_bytes: int, weight: Weight)
         yield chunk
 
 
-async def _read_form(request: Request, body: AsyncGenerator[bytes, None], max_bytes: int) -> Upload:
+async def _read_form(
+    request: Request, body: AsyncGenerator[bytes, None], max_bytes: int, files: tuple[str, ...]
+) -> Upload:
     parser = _InMemoryParser(
         request.headers,
         body,
-        max_files=len(_FILES),
+        max_files=len(files),
         max_fields=_MAX_FIELDS,
         max_part_size=4096,
     )
@@ -93,41 +111,45 @@ async def _read_form(request: Request, body: AsyncGenerator[bytes, None], max_by
         raise CutoutError(ErrorCode.MALFORMED_REQUEST, "The form's charset cannot be decoded.") from None
     except MultiPartException as error:
         if "Too many files" in error.message:
+            names = " and ".join(repr(name) for name in files)
             raise CutoutError(
-                ErrorCode.MISSING_IMAGE, "The form holds more files than 'image' and 'background_image'.", field="image"
+                ErrorCode.MISSING_IMAGE, f"The form holds more files than {names}.", field=files[0]
             ) from None
         raise CutoutError(ErrorCode.MALFORMED_REQUEST, f"The form cannot be parsed: {error.message}") from None
-    files: dict[str, bytes] = {}
+    found: dict[str, bytes] = {}
     options: dict[str, str] = {}
-    for name, value in form.multi_items():
-        if isinstance(value, UploadFile):
-            files[name] = await _read_file(name, value, files, max_bytes)
-        else:
-            _add(options, name, value)
-    for name in _FILES:
-        if name in options:
-            code = ErrorCode.MISSING_IMAGE if name == "image" else ErrorCode.INVALID_OPTION
+    try:
+        for name, value in form.multi_items():
+            if isinstance(value, UploadFile):
+                found[name] = await _read_file(name, value, found, files, max_bytes)
+            else:
+                _add(options, name, value)
+    finally:
+        await form.close()
+    for index, name in enumerate(files):
+        if name in options and name not in found:
+            code = ErrorCode.INVALID_OPTION if index else ErrorCode.MISSING_IMAGE
             raise CutoutError(
                 code, f"The field {name!r} is text, not a file; with curl: -F {name}=@photo.jpg", field=name
             )
-    if "image" not in files:
-        raise CutoutError(ErrorCode.MISSING_IMAGE, "The form has no file field 'image'.", field="image")
-    if "background_image" in files and not files["background_image"]:
-        raise CutoutError(ErrorCode.EMPTY_BODY, "The file in 'background_image' is empty.", field="background_image")
-    return Upload(files["image"], options, files.get("background_image", b""))
+        if index and found.get(name) == b"":
+            raise CutoutError(ErrorCode.EMPTY_BODY, f"The file in {name!r} is empty.", field=name)
+    return Upload(found.get(files[0]), options, next((found[name] for name in files[1:] if name in found), b""))
 
 
-async def _read_file(name: str, file: UploadFile, known: Mapping[str, bytes], max_bytes: int) -> bytes:
-    if name not in _FILES:
+async def _read_file(
+    name: str, file: UploadFile, known: Mapping[str, bytes], files: tuple[str, ...], max_bytes: int
+) -> bytes:
+    if name not in files:
         raise CutoutError(
-            ErrorCode.MISSING_IMAGE, f"The file is in field {name[:40]!r}, not in 'image'.", field="image"
+            ErrorCode.MISSING_IMAGE, f"The file is in field {name[:40]!r}, not in {files[0]!r}.", field=files[0]
         )
     if name in known:
-        code = ErrorCode.MISSING_IMAGE if name == "image" else ErrorCode.INVALID_OPTION
+        code = ErrorCode.MISSING_IMAGE if name == files[0] else ErrorCode.INVALID_OPTION
         raise CutoutError(code, f"The form holds more than one file {name!r}.", field=name)
     content = await file.read()
     if len(content) > max_bytes:
-        raise _too_many_bytes(max_bytes, name if name != "image" else None)
+        raise _too_many_bytes(max_bytes, name if name != files[0] else None)
     return content
 
 

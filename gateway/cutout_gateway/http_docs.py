@@ -40,6 +40,8 @@ _SCHEMAS: dict[str, dict[str, Any]] = {
     "icc": {"type": "string", "enum": list(ICC_MODES), "default": "keep"},
 }
 
+_IMAGE_URL = "URL of the photo, in the place of `image`; only where the server downloads from URLs."
+
 _RESULT_HEADERS = {
     "X-Request-Id": "The request's id, the caller's or a new one.",
     "X-Cutout-Width": "Width of the result, pixels.",
@@ -104,6 +106,7 @@ def cutout_operation(limits: Limits) -> dict[str, Any]:
     """Keyword arguments that describe `POST /v1/cutouts` to FastAPI."""
     options = {name: schema | {"description": OPTION_HELP[name]} for name, schema in _SCHEMAS.items()}
     image = {"type": "string", "format": "binary"}
+    options["image_url"] = {"type": "string", "description": _IMAGE_URL}
     return {
         "summary": "Remove the background of one photo",
         "description": (
@@ -126,6 +129,13 @@ def cutout_operation(limits: Limits) -> dict[str, Any]:
             ]
             + [
                 {
+                    "name": "image_url",
+                    "in": "query",
+                    "required": False,
+                    "schema": {"type": "string"},
+                    "description": _IMAGE_URL,
+                },
+                {
                     "name": "X-Cutout-Timeout-Ms",
                     "in": "header",
                     "required": False,
@@ -146,7 +156,6 @@ def cutout_operation(limits: Limits) -> dict[str, Any]:
                     "multipart/form-data": {
                         "schema": {
                             "type": "object",
-                            "required": ["image"],
                             "properties": {"image": image, "background_image": image} | options,
                         }
                     },

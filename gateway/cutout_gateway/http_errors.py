@@ -23,8 +23,10 @@ def error_body(code: ErrorCode, message: str, field: str | None, request_id: str
 
 
 def error_response(error: CutoutError, request_id: str, more_headers: Mapping[str, str] | None = None) -> JSONResponse:
-    """Status, body, X-Request-Id and, where a retry makes sense, Retry-After."""
+    """Status, body, X-Request-Id and, where they apply, Retry-After and WWW-Authenticate."""
     headers = {"X-Request-Id": request_id, **(more_headers or {})}
+    if error.row.http_status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
     if error.retry_after_s is not None:
         headers["Retry-After"] = str(max(1, round(error.retry_after_s)))
     body = error_body(error.code, error.message, error.field, request_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
 from importlib.metadata import version
 
@@ -22,7 +23,7 @@ _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5
 
 
 class Metrics:
-    """All metrics of one gateway. Every label has a closed set of values."""
+    """All metrics of one gateway. Every label has a closed set of values; `key` has the names of the API keys."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -59,6 +60,15 @@ class Metrics:
         self.uploads = Gauge("cutout_uploads", "Bodies and messages on their way in.", registry=self.registry)
         self.bytes = Counter("cutout_bytes", "Encoded bytes, in and out.", ["direction"], registry=self.registry)
         self.pixels = Counter("cutout_pixels", "Pixels of the images cut out.", registry=self.registry)
+        self.key_images = Counter(
+            "cutout_key_images", "Images charged, by the name of the API key.", ["key"], registry=self.registry
+        )
+        self.key_megapixels = Counter(
+            "cutout_key_megapixels", "Megapixels charged, by the name of the API key.", ["key"], registry=self.registry
+        )
+        self.key_refusals = Counter(
+            "cutout_key_refusals", "Requests beyond the rate of the API key.", ["key"], registry=self.registry
+        )
         self.warnings = Counter("cutout_warnings", "Warnings given with results.", ["warning"], registry=self.registry)
         self.restarts = Counter("cutout_child_restarts", "Restarts of the embedded Triton.", registry=self.registry)
         self.ready = Gauge("cutout_ready", "1 where the quality can be served.", ["quality"], registry=self.registry)
@@ -96,6 +106,21 @@ class Metrics:
         for stage in STAGES:
             if stage in timings_ms:
                 self.stage.labels(stage, quality).observe(timings_ms[stage] / 1000)
+
+    def key_charged(self, name: str, megapixels: int) -> None:
+        """An image was charged to an API key. Names come from the operator's list, never from a caller."""
+        self.key_images.labels(name).inc()
+        self.key_megapixels.labels(name).inc(megapixels)
+
+    def key_refused(self, name: str) -> None:
+        """A request was refused because of the key's rate."""
+        self.key_refusals.labels(name).inc()
+
+    def key_removed(self, name: str) -> None:
+        """A key is gone from the list; its series go too."""
+        for counter in (self.key_images, self.key_megapixels, self.key_refusals):
+            with contextlib.suppress(KeyError):
+                counter.remove(name)
 
     def set_build(self, profile: str, triton: str) -> None:
         """Sets the build information; an unknown Triton version is the empty label."""

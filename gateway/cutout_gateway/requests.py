@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from cutout_core.contract import Options, RowMeta
+from cutout_gateway.access import Caller
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 
@@ -19,7 +20,7 @@ class CutoutRequest:
 
     image: the encoded file. options: raw option values, unchecked. deadline: time.monotonic() seconds.
     received: time.monotonic() at which the edge saw the request. background: the encoded picture for the background,
-    empty for none.
+    empty for none. caller: who sent it, from `Access.authorize`.
     """
 
     image: bytes
@@ -29,6 +30,7 @@ class CutoutRequest:
     deadline: float
     received: float = field(default_factory=time.monotonic)
     background: bytes = b""
+    caller: Caller = field(kw_only=True)
 
 
 @dataclass(slots=True)

@@ -19,6 +19,7 @@ from cutout_core.contract import FORMATS, OPTION_HELP
 from cutout_core.contract.engine import EngineManifest
 from cutout_core.contract.paths import engines_root
 from cutout_core.contract.tensors import ENSEMBLES
+from cutout_gateway.access import Access, describe_access
 from cutout_gateway.admission import Admission, Budget
 from cutout_gateway.batcher import Batcher
 from cutout_gateway.embedded import EmbeddedSettings, EmbeddedTriton
@@ -29,6 +30,7 @@ from cutout_gateway.metrics import Metrics
 from cutout_gateway.service import CutoutService
 from cutout_gateway.settings import Settings
 from cutout_gateway.triton import Readiness, TritonClient
+from cutout_gateway.url_fetch import UrlFetcher
 
 log = logging.getLogger("cutout.gateway")
 
@@ -68,20 +70,22 @@ class Server:
         self._stop.set()
 
     async def run(self) -> None:
-        """Serves until stopped. Raises OSError or RuntimeError where it cannot start."""
+        """Serves until stopped. Raises OSError, RuntimeError or ValueError where it cannot start."""
         settings = self.settings
         if settings.ready_file is not None:
             settings.ready_file.unlink(missing_ok=True)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
+        access = Access(self.metrics, keys=settings.api_keys, file=settings.api_keys_file)
+        describe_access(access, (settings.http_host, settings.grpc_host))
         with _listen(settings.http_host, settings.http_port) as listener:
             self.http_port = listener.getsockname()[1]
             async with self._triton() as triton:
-                await self._serve(triton, listener)
+                await self._serve(triton, listener, access)
         log.info("stopped")
 
-    async def _serve(self, triton: TritonClient, listener: socket.socket) -> None:
+    async def _serve(self, triton: TritonClient, listener: socket.socket, access: Access) -> None:
         settings = self.settings
         budget = Budget(
             settings.max_in_flight,
@@ -97,9 +101,15 @@ class Server:
             max_rows_of={ENSEMBLES["high"]: settings.max_batch_rows_high},
             max_pixels=settings.max_batch_pixels,
         )
-        service = CutoutService(settings.limits, Admission(budget), batcher, self.metrics)
+        service = CutoutService(settings.limits, Admission(budget), batcher, self.metrics, access)
         grpc_api = GrpcApi(service, settings)
-        app = create_app(service, settings, lambda: self._info(triton, service), self._triton_metrics)
+        app = create_app(
+            service,
+            settings,
+            lambda: self._info(triton, service),
+            self._triton_metrics,
+            UrlFetcher(settings.fetch_rules),
+        )
         http = _Uvicorn(
             uvicorn.Config(
                 app,
@@ -215,6 +225,8 @@ class Server:
             "version": version("cutout-gateway"),
             "triton": self._triton_version,
             "profile": settings.profile,
+            "access": "open" if service.access.is_open else "api_keys",
+            "url_fetching": settings.fetch_urls,
             "ready": service.ready,
             "qualities": service.readiness.qualities or dict.fromkeys(ENSEMBLES, False),
             "engines": engines,

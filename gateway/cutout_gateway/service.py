@@ -12,6 +12,7 @@ from cutout_core.contract.tensors import ENSEMBLES
 from cutout_core.imaging.background import read_background_header
 from cutout_core.imaging.frame import check_frame
 from cutout_core.imaging.header import ImageHeader, read_header
+from cutout_gateway.access import Access
 from cutout_gateway.admission import Admission
 from cutout_gateway.batcher import Batcher, Row
 from cutout_gateway.metrics import OK, Metrics
@@ -26,8 +27,11 @@ _KNOWN_WARNINGS = frozenset(warning.value for warning in ResultWarning)
 class CutoutService:
     """What both protocol edges call; knows neither HTTP nor gRPC."""
 
-    def __init__(self, limits: Limits, admission: Admission, batcher: Batcher, metrics: Metrics) -> None:
+    def __init__(
+        self, limits: Limits, admission: Admission, batcher: Batcher, metrics: Metrics, access: Access
+    ) -> None:
         self.limits = limits
+        self.access = access
         self.admission = admission
         self.metrics = metrics
         self.readiness = Readiness()
@@ -109,6 +113,7 @@ class CutoutService:
                 load += behind.width * behind.height
             weight.add(pixels=load)
             self._check_quality(options.quality)
+            request.caller.charge(pixels)
             row = Row(request.image, options.to_json(), load, request.deadline, request.background)
             result, queued_s = await self._batcher.submit(options.ensemble, row)
         meta = result.meta
@@ -153,12 +158,13 @@ def _log_request(request: CutoutRequest, outcome: str, detail: str, reply: Cutou
     milliseconds = (time.monotonic() - request.received) * 1000
     log.log(
         logging.WARNING if outcome == ErrorCode.INTERNAL.value else logging.INFO,
-        "request %s %s %s bytes_in=%d bytes_out=%d ms=%.1f%s",
+        "request %s %s %s bytes_in=%d bytes_out=%d ms=%.1f%s%s",
         request.request_id,
         request.protocol,
         outcome,
         len(request.image),
         len(reply.result) if reply else 0,
         milliseconds,
+        f" key={request.caller.name}" if request.caller.name else "",
         f" ({detail})" if detail else "",
     )

@@ -10,6 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from cutout_core.contract import MAX_BATCH_SIZE, Limits
+from cutout_gateway.url_fetch import FetchRules
 
 #: `CUTOUT_` variables that are not the gateway's, but belong to another part of Cutout.
 _OTHERS = {"CUTOUT_CACHE", "CUTOUT_SERVER"}
@@ -38,6 +39,17 @@ class Settings(BaseSettings):
     """Port of the gRPC listener; 0 takes a free one."""
     ready_file: Path | None = None
     """A file that is written (JSON: pid, http_port, grpc_port) once the service is ready, removed at the end."""
+
+    api_keys_file: Path | None = None
+    """A file of API keys (python -m cutout_gateway.keys new NAME), read again when it changes."""
+    api_keys: str | None = None
+    """The same list as text, entries separated by `;`, for deployments without a file."""
+    fetch_urls: bool = False
+    """Whether photos are downloaded from http and https URLs that callers name."""
+    fetch_hosts: str = ""
+    """Hosts to download from, separated by commas; `*.example.com` takes its subdomains. Empty: any public host."""
+    fetch_timeout_s: float = Field(10.0, gt=0, le=600)
+    """Longest time of one download with its redirects, seconds."""
 
     profile: Literal["cpu", "gpu"] = "cpu"
     """Which engine configuration Triton is expected to run: cpu (OpenVINO) or gpu (TensorRT)."""
@@ -119,6 +131,10 @@ class Settings(BaseSettings):
             raise ValueError("precision is for the cpu profile: on a GPU the plan carries its precision")
         if self.triton_metrics_url is not None and self.triton_url is None:
             raise ValueError("triton_metrics_url is for an external Triton: set triton_url too")
+        if self.api_keys is not None and self.api_keys_file is not None:
+            raise ValueError("api_keys and api_keys_file are both set: put all keys into the file")
+        if self.fetch_hosts and not self.fetch_urls:
+            raise ValueError("fetch_hosts is set, but fetch_urls is off: set fetch_urls too")
         if self.http_port and self.http_port == self.grpc_port and self.http_host == self.grpc_host:
             raise ValueError("http_port and grpc_port are the same: give each its own")
         return self
@@ -127,6 +143,12 @@ class Settings(BaseSettings):
     def limits(self) -> Limits:
         """The limits of one image."""
         return Limits(self.max_bytes, self.max_pixels)
+
+    @property
+    def fetch_rules(self) -> FetchRules:
+        """What may be downloaded from URLs."""
+        hosts = FetchRules.hosts_of(self.fetch_hosts)
+        return FetchRules(self.fetch_urls, self.max_bytes, self.fetch_timeout_s, hosts)
 
     @classmethod
     def unknown_variables(cls) -> list[str]:

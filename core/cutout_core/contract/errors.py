@@ -26,6 +26,13 @@ class ErrorCode(str, Enum):
     CORRUPT_IMAGE = "corrupt_image"
     TOO_MANY_BYTES = "too_many_bytes"
     TOO_MANY_PIXELS = "too_many_pixels"
+    URL_FETCHING_OFF = "url_fetching_off"
+    INVALID_URL = "invalid_url"
+    DOWNLOAD_FAILED = "download_failed"
+    MISSING_KEY = "missing_key"
+    INVALID_KEY = "invalid_key"
+    FORBIDDEN = "forbidden"
+    RATE_LIMITED = "rate_limited"
     NOT_FOUND = "not_found"
     METHOD_NOT_ALLOWED = "method_not_allowed"
     REQUEST_TIMEOUT = "request_timeout"
@@ -76,6 +83,19 @@ _ROWS = (
     ErrorRow(ErrorCode.CORRUPT_IMAGE, "The image file is damaged.", 422, "INVALID_ARGUMENT"),
     ErrorRow(ErrorCode.TOO_MANY_BYTES, "The file is larger than the limit.", 413, "INVALID_ARGUMENT"),
     ErrorRow(ErrorCode.TOO_MANY_PIXELS, "The image has more pixels than the limit.", 413, "INVALID_ARGUMENT"),
+    ErrorRow(ErrorCode.URL_FETCHING_OFF, "This server downloads nothing from URLs.", 400, "FAILED_PRECONDITION"),
+    ErrorRow(ErrorCode.INVALID_URL, "The URL is not one that this server downloads from.", 400, "INVALID_ARGUMENT"),
+    ErrorRow(ErrorCode.DOWNLOAD_FAILED, "The URL could not be downloaded.", 400, "INVALID_ARGUMENT"),
+    ErrorRow(ErrorCode.MISSING_KEY, "The server wants an API key, and the request has none.", 401, "UNAUTHENTICATED"),
+    ErrorRow(ErrorCode.INVALID_KEY, "The API key is not known here.", 401, "UNAUTHENTICATED"),
+    ErrorRow(ErrorCode.FORBIDDEN, "The API key does not allow this.", 403, "PERMISSION_DENIED"),
+    ErrorRow(
+        ErrorCode.RATE_LIMITED,
+        "The API key's megapixels of this minute are used up.",
+        429,
+        "RESOURCE_EXHAUSTED",
+        True,
+    ),
     ErrorRow(ErrorCode.NOT_FOUND, "There is nothing at this path.", 404, "UNIMPLEMENTED"),
     ErrorRow(ErrorCode.METHOD_NOT_ALLOWED, "The path does not take this method.", 405, "UNIMPLEMENTED"),
     ErrorRow(ErrorCode.REQUEST_TIMEOUT, "The request's bytes took too long to arrive.", 408, "UNAVAILABLE", True),

@@ -23,6 +23,7 @@ def test_every_row_is_sound() -> None:
 def test_only_what_may_pass_by_itself_is_retryable() -> None:
     retryable = {code for code, row in ERROR_TABLE.items() if row.retryable}
     assert retryable == {
+        ErrorCode.RATE_LIMITED,
         ErrorCode.REQUEST_TIMEOUT,
         ErrorCode.OVERLOADED,
         ErrorCode.MODEL_UNAVAILABLE,

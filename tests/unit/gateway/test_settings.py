@@ -29,6 +29,8 @@ def test_the_environment_is_read_and_the_object_is_frozen(monkeypatch: pytest.Mo
         (["--triton-url", "http://x:1/"], "without a scheme"),
         (["--triton-metrics-url", "http://x/metrics"], "set triton_url too"),
         (["--http-port", "5000", "--grpc-port", "5000"], "give each its own"),
+        (["--api-keys", "", "--api-keys-file", "keys"], "put all keys into the file"),
+        (["--fetch-hosts", "photos.example.com"], "set fetch_urls too"),
         (["--http-port", "70000"], "CUTOUT_HTTP_PORT"),
     ],
 )
