@@ -19,6 +19,8 @@ class CutoutRequest:
 
     image: the encoded file. options: raw option values, unchecked. deadline: time.monotonic() seconds.
     received: time.monotonic() at which the edge saw the request.
+    wait_until: time.monotonic() until which an item of a stream may wait for a place; None, the single call, is refused
+    at once where there is none.
     """
 
     image: bytes
@@ -27,6 +29,7 @@ class CutoutRequest:
     protocol: str
     deadline: float
     received: float = field(default_factory=time.monotonic)
+    wait_until: float | None = None
 
 
 @dataclass(slots=True)

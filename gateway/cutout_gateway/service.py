@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
+from collections.abc import Callable
+from typing import TypeVar
 
 from cutout_core.contract import CutoutError, ErrorCode, Limits, Options, ResultWarning
 from cutout_core.contract.tensors import ENSEMBLES
@@ -16,6 +19,8 @@ from cutout_gateway.requests import CutoutReply, CutoutRequest
 from cutout_gateway.triton import Readiness
 
 log = logging.getLogger("cutout.gateway")
+
+_T = TypeVar("_T")
 
 _KNOWN_WARNINGS = frozenset(warning.value for warning in ResultWarning)
 
@@ -96,9 +101,11 @@ class CutoutService:
             await self._batcher.close()
 
     async def _admitted(self, request: CutoutRequest, options: Options) -> CutoutReply:
-        with self.admission.permit(len(request.image)) as weight:
+        with contextlib.ExitStack() as stack:
+            size, bulk = len(request.image), request.wait_until is not None
+            weight = await self._when_free(request, lambda: stack.enter_context(self.admission.permit(size, bulk=bulk)))
             pixels = await self._inspect(request)
-            weight.add(pixels=pixels)
+            await self._when_free(request, lambda: weight.add(pixels=pixels))
             self._check_quality(options.quality)
             row = Row(request.image, options.to_json(), pixels, request.deadline)
             result, queued_s = await self._batcher.submit(options.ensemble, row)
@@ -114,6 +121,19 @@ class CutoutService:
         for warning in _KNOWN_WARNINGS.intersection(meta.warnings):
             self.metrics.warnings.labels(warning).inc()
         return CutoutReply(result.result, options, meta, request.request_id)
+
+    async def _when_free(self, request: CutoutRequest, take: Callable[[], _T]) -> _T:
+        """What `take` gets from admission, for an item of a stream after a bounded wait for room."""
+        while True:
+            try:
+                return take()
+            except CutoutError as error:
+                remaining = (request.wait_until or 0.0) - time.monotonic()
+                if error.code is not ErrorCode.OVERLOADED or remaining <= 0:
+                    raise
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(remaining):
+                    await self.admission.freed()
 
     def _check_quality(self, quality: str) -> None:
         """Raises `CutoutError` QUALITY_NOT_INSTALLED or MODEL_UNAVAILABLE where the quality cannot be served now."""
