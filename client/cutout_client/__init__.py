@@ -30,6 +30,7 @@ from cutout_client._exceptions import (
     UnsupportedOperation,
     UploadTimeout,
 )
+from cutout_client._many import ManyItem, ManyOutcome
 from cutout_client._messages import CutoutResult, Operation, Reply, Request
 from cutout_client._transport import AsyncTransport, Transport
 from cutout_client._transport_mock import AsyncMockTransport, MockTransport
@@ -50,6 +51,8 @@ __all__ = [
     "InternalError",
     "InvalidImage",
     "InvalidRequest",
+    "ManyItem",
+    "ManyOutcome",
     "MockTransport",
     "Operation",
     "Overloaded",

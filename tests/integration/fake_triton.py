@@ -65,6 +65,14 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
     def stop(self) -> None:
         self._server.stop(0).wait()
 
+    def wait_for_images(self, count: int, seconds: float = 10.0) -> None:
+        """Returns once `count` images have arrived. Raises TimeoutError."""
+        end = time.monotonic() + seconds
+        while len(self.images) < count:
+            if time.monotonic() > end:
+                raise TimeoutError(f"{len(self.images)} of {count} images arrived")
+            time.sleep(0.01)
+
     def reset(self) -> None:
         """Back to good behaviour."""
         self.delay_s, self.result, self.backend, self.models_ready = 0.0, RESULT, "python", True

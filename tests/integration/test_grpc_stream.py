@@ -113,7 +113,7 @@ def test_every_item_is_answered_with_its_id(
 
 
 def test_a_slow_item_delays_no_other(channel: grpc.Channel, triton: FakeTriton, small_jpeg: bytes) -> None:
-    triton.delays["cutout_high"] = 4.0
+    triton.delays["cutout_high"] = 3.0
     stream = Stream(channel)
     stream.send("slow", small_jpeg, quality="high")
     for number in range(12):
@@ -121,7 +121,7 @@ def test_a_slow_item_delays_no_other(channel: grpc.Channel, triton: FakeTriton, 
     started = time.monotonic()
     first = [stream.receive().id for _ in range(12)]
     assert "slow" not in first
-    assert time.monotonic() - started < 3.5
+    assert time.monotonic() - started < 2.8
     assert set(stream.rest()) == {"slow"}
 
 
@@ -261,8 +261,7 @@ def test_a_caller_that_leaves_frees_everything(
             stream.call.cancel()
         elif how == "deadline":
             with pytest.raises(grpc.RpcError):
-                stream.receive()
-            stream.end()
+                list(stream.call)
     wait_for(lambda: metric(streaming, "cutout_in_flight_requests ") == 0)
     wait_for(lambda: metric(streaming, "cutout_streams ") == 0)
     assert triton.cancelled.wait(2), "the call to Triton was not cancelled"
