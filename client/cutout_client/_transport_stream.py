@@ -27,10 +27,12 @@ class AsyncGRPCStreamTransport:
     """Sends cut-outs over one stream of `unary`'s channel, everything else as `unary` does. Not shared by event loops.
 
     When the server works on as many items as it takes from a stream, further requests wait here.
+    close_channel: whether `aclose` closes the channel too.
     """
 
-    def __init__(self, unary: AsyncGRPCTransport) -> None:
+    def __init__(self, unary: AsyncGRPCTransport, *, close_channel: bool = False) -> None:
         self._unary = unary
+        self._close_channel = close_channel
         self._stream: _Stream | None = None
         self._max_bytes = MAX_SEND_BYTES
 
@@ -44,9 +46,11 @@ class AsyncGRPCStreamTransport:
         return await self._stream.send(request, timeout_s)
 
     async def aclose(self) -> None:
-        """Ends the stream; the server drops what it has not answered. The channel stays open."""
+        """Ends the stream; the server drops what it has not answered."""
         if self._stream is not None:
             await self._stream.aclose()
+        if self._close_channel:
+            await self._unary.aclose()
 
 
 @dataclass(slots=True, eq=False)
