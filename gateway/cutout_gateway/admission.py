@@ -51,6 +51,7 @@ class Admission:
         self._budget = budget
         self._open = True
         self._bulk_requests = budget.requests - budget.requests // 4
+        self._waiting = 0
         self._freed = asyncio.Event()
         self.closed = asyncio.Event()
         self._requests = 0
@@ -84,8 +85,18 @@ class Admission:
         self._wake()
 
     def has_room(self) -> bool:
-        """Whether an item of a stream would get a permit now, as far as the number of requests goes."""
-        return self._requests < self._bulk_requests
+        """Whether streams may read on: a place is free, and no item that was read waits for one (or for its bytes)."""
+        return self._requests < self._bulk_requests and not self._waiting
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Around the wait of an item that was read and has no permit; meanwhile no stream reads on."""
+        self._waiting += 1
+        try:
+            yield
+        finally:
+            self._waiting -= 1
+            self._wake()
 
     async def freed(self) -> None:
         """Returns as soon as something was given back, or admission was closed."""

@@ -123,17 +123,26 @@ class CutoutService:
         return CutoutReply(result.result, options, meta, request.request_id)
 
     async def _when_free(self, request: CutoutRequest, take: Callable[[], _T]) -> _T:
-        """What `take` gets from admission, for an item of a stream after a bounded wait for room."""
-        while True:
-            try:
-                return take()
-            except CutoutError as error:
-                remaining = (request.wait_until or 0.0) - time.monotonic()
-                if error.code is not ErrorCode.OVERLOADED or remaining <= 0:
-                    raise
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(remaining):
-                    await self.admission.freed()
+        """What `take` gets from admission; an item of a stream waits for room where there is none, for a bounded time.
+
+        Raises `CutoutError` as `take` does.
+        """
+        try:
+            return take()
+        except CutoutError as error:
+            if error.code is not ErrorCode.OVERLOADED or request.wait_until is None:
+                raise
+        with self.admission.waiting():
+            while True:
+                remaining = request.wait_until - time.monotonic()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(max(0.0, remaining)):
+                        await self.admission.freed()
+                try:
+                    return take()
+                except CutoutError as error:
+                    if error.code is not ErrorCode.OVERLOADED or remaining <= 0:
+                        raise
 
     def _check_quality(self, quality: str) -> None:
         """Raises `CutoutError` QUALITY_NOT_INSTALLED or MODEL_UNAVAILABLE where the quality cannot be served now."""

@@ -85,7 +85,7 @@ def metric(gateway: GatewayProcess, line: str) -> float:
     return sum(float(text.rsplit(" ", 1)[1]) for text in page.splitlines() if text.startswith(line))
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 5.0) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 15.0) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not happen in time"
@@ -178,7 +178,7 @@ def test_each_item_has_its_own_deadline(channel: grpc.Channel, triton: FakeTrito
 def test_reading_stops_at_the_bound_of_items_in_work(
     channel: grpc.Channel, streaming: GatewayProcess, triton: FakeTriton, small_jpeg: bytes
 ) -> None:
-    triton.delay_s = 1.0
+    triton.delay_s = 3.0
     padded = small_jpeg + bytes(1_000_000)  # larger than what the transport itself may hold back
     stream = Stream(channel)
     for number in range(40):
@@ -286,7 +286,7 @@ def test_a_server_that_stops_answers_what_it_has_read(triton: FakeTriton, small_
     gateway = start_gateway(tmp_path, "--triton-url", f"127.0.0.1:{triton.port}", "--max-stream-items", "3")
     try:
         with grpc.insecure_channel(gateway.grpc) as channel:
-            triton.delay_s = 0.7
+            triton.delay_s = 3.0
             stream = Stream(channel)
             for number in range(5):
                 stream.send(str(number), small_jpeg)
