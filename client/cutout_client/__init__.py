@@ -32,6 +32,7 @@ from cutout_client._exceptions import (
     UnsupportedOperation,
     UploadTimeout,
 )
+from cutout_client._many import ManyItem, ManyOutcome
 from cutout_client._messages import CutoutResult, Operation, Reply, Request
 from cutout_client._options import CutoutOptions
 from cutout_client._transport import AsyncTransport, Transport
@@ -55,6 +56,8 @@ __all__ = [
     "InternalError",
     "InvalidImage",
     "InvalidRequest",
+    "ManyItem",
+    "ManyOutcome",
     "MockTransport",
     "Operation",
     "Overloaded",

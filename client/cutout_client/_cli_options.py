@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import math
 from typing import Any
 
+from cutout_client._cli_arguments import positive
 from cutout_core.contract import OPTION_HELP
 from cutout_core.contract.options import ALPHA_KINDS, CHANNELS, FLAGS, ICC_MODES, MODE_CHOICES, OUTPUTS
 from cutout_core.contract.presets import PRESETS
 
 #: The options that are on or off.
 FLAG_OPTIONS = ("crop", "semitransparency", "decontaminate", "cleanup")
-
-
-def positive(text: str) -> float:
-    """A finite number above 0."""
-    value = float(text)
-    if not (math.isfinite(value) and value > 0):
-        raise argparse.ArgumentTypeError(f"{text} is not above 0")
-    return value
 
 
 #: How argparse reads each option that is more than text; the other ones' name for their value.

@@ -14,7 +14,7 @@ from cutout_core.contract.options import FILE_SUFFIXES
 IMAGE_SUFFIXES = frozenset(".jpg .jpeg .jpe .jfif .png .apng .webp .tif .tiff .bmp .gif .avif .heic .heif".split())
 
 #: What a result file's suffix can mean, the first where nothing else is said.
-_OUTPUTS_OF_SUFFIX = {
+OUTPUTS_OF_SUFFIX = {
     ".png": ("png", "mask"),
     ".webp": ("webp",),
     ".jpg": ("jpeg",),
@@ -100,9 +100,9 @@ def _means_folder(out: str) -> bool:
 
 def _single(name: str, target: Path, output: str | None, default: str) -> Plan:
     suffix = target.suffix.lower()
-    possible = _OUTPUTS_OF_SUFFIX.get(suffix, tuple(FILE_SUFFIXES) if not suffix else ())
+    possible = OUTPUTS_OF_SUFFIX.get(suffix, tuple(FILE_SUFFIXES) if not suffix else ())
     if not possible:
-        raise UsageError(f"{target}: no output has the suffix {suffix}; use {', '.join(_OUTPUTS_OF_SUFFIX)}")
+        raise UsageError(f"{target}: no output has the suffix {suffix}; use {', '.join(OUTPUTS_OF_SUFFIX)}")
     if output is not None and output not in possible:
         raise UsageError(f"{target} contradicts --output {output}: use the suffix {FILE_SUFFIXES[output]}")
     job = Job(_source(name), target)
@@ -113,7 +113,7 @@ def _single(name: str, target: Path, output: str | None, default: str) -> Plan:
 def _check_folder(out: Path, folders: Sequence[str]) -> None:
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out} is a file; several results need a folder")
-    if not out.exists() and out.suffix.lower() in _OUTPUTS_OF_SUFFIX:
+    if not out.exists() and out.suffix.lower() in OUTPUTS_OF_SUFFIX:
         raise UsageError(f"{out} names one file, but there may be several results: -o FOLDER/")
     for folder in folders:
         if os.path.realpath(folder) == os.path.realpath(out):
@@ -126,11 +126,11 @@ def _find(inputs: Sequence[str], out: Path | None) -> Iterator[_Found]:
         if out is None or not path.is_dir():
             yield _Found(path, path.parent if out is None else out)
             continue
-        for file in _images_below(path, leave_out=os.path.realpath(out)):
+        for file in images_below(path, leave_out=os.path.realpath(out)):
             yield _Found(file, out / file.parent.relative_to(path))
 
 
-def _images_below(folder: Path, leave_out: str) -> Iterator[Path]:
+def images_below(folder: Path, leave_out: str) -> Iterator[Path]:
     """Image files by suffix, sorted; nothing hidden, nothing of the results' own folder, no linked folders."""
     for parent, folders, files in os.walk(folder):
         folders[:] = sorted(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Iterator, Mapping
+from contextlib import aclosing
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from cutout_client._config import Retry, Timeout
 from cutout_client._endpoint import Endpoint
 from cutout_client._exceptions import CutoutClientError
+from cutout_client._many import ManyItem, ManyOutcome, ThreadedTransport, blocking, outcomes
 from cutout_client._messages import (
     CutoutResult,
     ImageSource,
@@ -22,6 +25,7 @@ from cutout_client._retry import Attempts, Clock
 from cutout_client._transport import AsyncTransport, Transport
 from cutout_client._transport_grpc import AsyncGRPCTransport, GRPCTransport
 from cutout_client._transport_http import AsyncHTTPTransport, HTTPTransport
+from cutout_client._transport_stream import AsyncGRPCStreamTransport
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -71,6 +75,7 @@ class Client(_BaseClient):
         transport: Transport | None = None,
     ) -> None:
         super().__init__(timeout, retry)
+        self._url, self._given = url, transport
         self._transport: Transport = transport or _open(url, self._timeout)
 
     def remove_background(
@@ -95,6 +100,36 @@ class Client(_BaseClient):
         """
         request = cutout_request(image, options, request_id, background_image)
         return _expect(CutoutResult, self._call(request, timeout))
+
+    def remove_many(
+        self,
+        images: Iterable[ImageSource | ManyItem],
+        *,
+        options: Mapping[str, object] | None = None,
+        in_flight: int = 8,
+        timeout: float | None = None,
+    ) -> Iterator[ManyOutcome]:
+        """Removes the background of many images and yields each `ManyOutcome` as it is finished.
+
+        images: image sources as `remove_background` takes them, or `ManyItem`s with options and a key of their own;
+        the iterable is read from another thread, no further than `in_flight` items ahead. options: names and values
+        for every item. timeout: seconds of each item, retries included; None is the client's.
+        Over gRPC all go through one stream, opened again where it breaks; over HTTP each is a call of its own. An error
+        of one item is its outcome and ends nothing. Leaving the loop early cancels what is in work.
+        """
+        if self._closed:
+            raise RuntimeError("the client is closed")
+
+        async def steps() -> AsyncGenerator[ManyOutcome, None]:
+            transport = ThreadedTransport(self._given) if self._given is not None else None
+            async with AsyncClient(self._url, timeout=self._timeout, retry=self._retry, transport=transport) as client:
+                client._clock = self._clock
+                found = client.remove_many(images, options=options, in_flight=in_flight, timeout=timeout)
+                async with aclosing(found):
+                    async for outcome in found:
+                        yield outcome
+
+        return blocking(steps)
 
     def ready(self) -> bool:
         """Whether the server would take a request now: one attempt. Raises `TransportError` where none answers."""
@@ -160,6 +195,31 @@ class AsyncClient(_BaseClient):
         request = await asyncio.to_thread(cutout_request, image, options, request_id, background_image)
         return _expect(CutoutResult, await self._call(request, timeout))
 
+    async def remove_many(
+        self,
+        images: Iterable[ImageSource | ManyItem] | AsyncIterable[ImageSource | ManyItem],
+        *,
+        options: Mapping[str, object] | None = None,
+        in_flight: int = 8,
+        timeout: float | None = None,
+    ) -> AsyncGenerator[ManyOutcome, None]:
+        """See `Client.remove_many`; `contextlib.aclosing` around it makes sure of the cancelling."""
+        common = dict(options or {})
+        unary = self._transport
+        transport = AsyncGRPCStreamTransport(unary) if isinstance(unary, AsyncGRPCTransport) else unary
+
+        async def cut_out(item: ManyItem) -> CutoutResult:
+            request = await asyncio.to_thread(cutout_request, item.image, {**common, **item.options}, None)
+            return _expect(CutoutResult, await self._call(request, timeout, transport))
+
+        try:
+            async with aclosing(outcomes(images, cut_out, in_flight)) as found:
+                async for outcome in found:
+                    yield outcome
+        finally:
+            if transport is not unary:
+                await transport.aclose()
+
     async def ready(self) -> bool:
         """See `Client.ready`."""
         return _expect(bool, await self._call(Request(Operation.READY)))
@@ -181,11 +241,13 @@ class AsyncClient(_BaseClient):
     ) -> None:
         await self.aclose()
 
-    async def _call(self, request: Request, timeout: float | None = None) -> Reply:
+    async def _call(
+        self, request: Request, timeout: float | None = None, transport: AsyncTransport | None = None
+    ) -> Reply:
         attempts = self._attempts(request, timeout)
         while True:
             try:
-                return await self._transport.send(request, attempts.remaining_s())
+                return await (transport or self._transport).send(request, attempts.remaining_s())
             except CutoutClientError as error:
                 pause = attempts.pause_after(_named(error, request))
             await self._clock.sleep_async(pause)

@@ -19,6 +19,7 @@ from cutout_client._exceptions import (
     CutoutClientError,
     Overloaded,
     ProtocolError,
+    ServiceError,
     TimeoutError_,
     TooLarge,
     TransportError,
@@ -32,6 +33,9 @@ from cutout_core.contract import Box, cutout_pb2
 MAX_SEND_BYTES = 128 * 1024 * 1024
 #: Largest answer, bytes: 64 megapixels of RGBA that no compression made smaller, twice.
 MAX_RECEIVE_BYTES = 512 * 1024 * 1024
+
+#: Path of the stream of many images.
+STREAM_PATH = "/cutout.v1.BackgroundRemoval/RemoveBackgrounds"
 
 #: grpc.health.v1: HealthCheckRequest of the whole server, and HealthCheckResponse with status SERVING, encoded.
 _HEALTH_OF_SERVER = b""
@@ -117,18 +121,47 @@ def _transport_error(status: grpc.StatusCode, details: str, request: Request) ->
     return ProtocolError(f"{status.name} ({details}): this is not the answer of a Cutout server", request_id=request_id)
 
 
+def encode_item(name: str, request: Request, timeout_s: float | None) -> bytes:
+    """A stream's message for `request`, to be answered under `name`."""
+    timeout_ms = 0 if timeout_s is None else min(max(1, math.floor(timeout_s * 1000)), 2**32 - 1)
+    item = cutout_pb2.RemoveBackgroundsRequest(id=name, request=_cutout_message(request), timeout_ms=timeout_ms)
+    return item.SerializeToString()
+
+
+def decode_item(raw: bytes) -> tuple[str, CutoutResult | ServiceError]:
+    """The name of a stream's item and what became of it."""
+    answer = cutout_pb2.RemoveBackgroundsResponse.FromString(raw)
+    if answer.WhichOneof("outcome") == "result":
+        return answer.id, _result(answer.result)
+    error = answer.error
+    return answer.id, exception_type(error.code)(
+        error.message,
+        code=error.code,
+        field=error.field or None,
+        request_id=error.request_id or None,
+        retry_after_s=error.retry_after_ms / 1000 if error.HasField("retry_after_ms") else None,
+        retryable=error.retryable,
+    )
+
+
 def _encode_cutout(request: Request) -> bytes:
-    message = cutout_pb2.RemoveBackgroundRequest(
+    return _cutout_message(request).SerializeToString()
+
+
+def _cutout_message(request: Request) -> cutout_pb2.RemoveBackgroundRequest:
+    return cutout_pb2.RemoveBackgroundRequest(
         image=request.image,
         options=dict(request.options),
         request_id=request.request_id,
         background_image=request.background,
     )
-    return message.SerializeToString()
 
 
 def _decode_cutout(raw: bytes) -> Reply:
-    answer = cutout_pb2.RemoveBackgroundResponse.FromString(raw)
+    return _result(cutout_pb2.RemoveBackgroundResponse.FromString(raw))
+
+
+def _result(answer: cutout_pb2.RemoveBackgroundResponse) -> CutoutResult:
     meta = answer.meta
     box = meta.subject
     return CutoutResult(

@@ -45,7 +45,7 @@ class AsyncGRPCTransport:
 
     async def send(self, request: Request, timeout_s: float | None) -> Reply:
         method = method_of(request.operation)
-        call = self._open().unary_unary(
+        call = self.channel().unary_unary(
             method.path, request_serializer=method.encode, response_deserializer=method.decode
         )
         try:
@@ -58,7 +58,8 @@ class AsyncGRPCTransport:
         if self._channel is not None:
             await self._channel.close()
 
-    def _open(self) -> grpc.aio.Channel:
+    def channel(self) -> grpc.aio.Channel:
+        """The channel, opened by the first call."""
         if self._channel is None:
             endpoint = self._endpoint
             if endpoint.secure:

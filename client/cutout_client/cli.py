@@ -6,11 +6,13 @@ import argparse
 import asyncio
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
-from cutout_client._cli_options import FLAG_OPTIONS, add_options, positive
+from cutout_client._bulk.command import main as bulk
+from cutout_client._cli_arguments import count_from, positive
+from cutout_client._cli_options import FLAG_OPTIONS, add_options
 from cutout_client._cli_plan import Plan, UsageError, make_plan
 from cutout_client._cli_report import Report
 from cutout_client._cli_run import RunSettings, run_jobs
@@ -39,6 +41,7 @@ examples:
   curl -s https://example.org/p.jpg | cutout - > p.png
   cutout shop/ -o results/ --json | jq -r 'select(.status == "failed").path'
   CUTOUT_SERVER=grpc://10.0.0.7:8081 cutout photo.jpg
+  cutout bulk manifest.csv -o results/      many thousands, taken up again where they were left: cutout bulk --help
 
 An existing result is skipped unless --overwrite is given, so that an interrupted run is taken up again by the
 same command. Files are written whole or not at all. Folders give their image files (by suffix); hidden files are
@@ -51,8 +54,11 @@ exit status:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status; wrong usage raises SystemExit(2)."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments[:1] == ["bulk"]:
+        return bulk(arguments[1:])
     parser = _parser()
-    args = parser.parse_args(argv)
+    args = parser.parse_args(arguments)
     try:
         default = PRESETS[args.preset].options["output"] if args.preset else "png"
         plan = make_plan(args.inputs, args.out, args.output, default)
@@ -132,24 +138,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     add_options(parser.add_argument_group("options of the cut-out"))
     running = parser.add_argument_group("running")
-    running.add_argument("-j", "--jobs", type=_count_from(1), default=4, help="images in flight at a time (4)")
+    running.add_argument("-j", "--jobs", type=count_from(1), default=4, help="images in flight at a time (4)")
     running.add_argument(
         "--timeout", type=positive, default=60.0, metavar="SECONDS", help="total of one image, retries included (60)"
     )
     running.add_argument(
-        "--retries", type=_count_from(0), default=2, help="tries after the first, where an error may pass (2)"
+        "--retries", type=count_from(0), default=2, help="tries after the first, where an error may pass (2)"
     )
     running.add_argument("--overwrite", action="store_true", help="replace existing results instead of skipping them")
     running.add_argument("--json", action="store_true", help="one JSON line for each image on standard output")
     running.add_argument("-q", "--quiet", action="store_true", help="no progress, warnings or summary; errors only")
     running.add_argument("--version", action="version", version=f"cutout {__version__}")
     return parser
-
-
-def _count_from(least: int) -> Callable[[str], int]:
-    def count(text: str) -> int:
-        if not text.isdecimal() or int(text) < least:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least}")
-        return int(text)
-
-    return count

@@ -1,7 +1,8 @@
 """Admission: a bounded amount of work is let in, the rest is refused at once.
 
 Work is counted in requests, pixels and encoded bytes, so that a few huge photos weigh as much as many small
-ones. Nothing waits here: whoever does not fit is told when to come back.
+ones. Whoever does not fit is told when to come back. Only items of a stream may wait for room (`freed`), one step
+of their stream at a time, and never take the last quarter of the places, which is kept for single calls.
 """
 
 from __future__ import annotations
@@ -49,6 +50,10 @@ class Admission:
     def __init__(self, budget: Budget) -> None:
         self._budget = budget
         self._open = True
+        self._bulk_requests = budget.requests - budget.requests // 4
+        self._waiting = 0
+        self._freed = asyncio.Event()
+        self.closed = asyncio.Event()
         self._requests = 0
         self._pixels = 0
         self._bytes = 0
@@ -76,6 +81,27 @@ class Admission:
     def close(self) -> None:
         """Refuses everything from now on with SHUTTING_DOWN."""
         self._open = False
+        self.closed.set()
+        self._wake()
+
+    def has_room(self) -> bool:
+        """Whether streams may read on: a place is free, and no item that was read waits for one (or for its bytes)."""
+        return self._requests < self._bulk_requests and not self._waiting
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Around the wait of an item that was read and has no permit; meanwhile no stream reads on."""
+        self._waiting += 1
+        try:
+            yield
+        finally:
+            self._waiting -= 1
+            self._wake()
+
+    async def freed(self) -> None:
+        """Returns as soon as something was given back, or admission was closed."""
+        if self._open:
+            await self._freed.wait()
 
     @contextmanager
     def upload(self) -> Iterator[Weight]:
@@ -95,13 +121,14 @@ class Admission:
             self._give_back(weight)
 
     @contextmanager
-    def permit(self, size: int) -> Iterator[Weight]:
+    def permit(self, size: int, *, bulk: bool = False) -> Iterator[Weight]:
         """Holds a permit for one image of `size` encoded bytes; its pixels are added once its header is read.
 
+        bulk: for an item of a stream, which leaves a quarter of the places to single calls.
         Raises `CutoutError` SHUTTING_DOWN, or OVERLOADED with the time after which a retry makes sense.
         """
         self._check_open()
-        if self._requests >= self._budget.requests:
+        if self._requests >= (self._bulk_requests if bulk else self._budget.requests):
             raise self._overloaded()
         weight = Weight(self)
         weight.add(size=size)
@@ -132,6 +159,12 @@ class Admission:
     def _give_back(self, weight: Weight) -> None:
         self._bytes -= weight.bytes
         self._pixels -= weight.pixels
+        self._wake()
+
+    def _wake(self) -> None:
+        """Everyone who waits looks again, in the order of arrival."""
+        self._freed.set()
+        self._freed = asyncio.Event()
 
     def _check_open(self) -> None:
         if not self._open:

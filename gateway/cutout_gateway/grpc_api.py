@@ -7,14 +7,15 @@ import time
 from collections.abc import AsyncIterator
 
 import grpc
-from google.protobuf.message import DecodeError
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from cutout_core.contract import CutoutError, ErrorCode
 from cutout_core.contract import cutout_pb2 as pb
 from cutout_gateway.access import Caller
-from cutout_gateway.requests import CutoutReply, CutoutRequest, clean_request_id
+from cutout_gateway.grpc_messages import abort, decode, rate_metadata, response_of
+from cutout_gateway.grpc_stream import StreamApi
+from cutout_gateway.requests import CutoutRequest, clean_request_id
 from cutout_gateway.service import CutoutService
 from cutout_gateway.settings import Settings
 
@@ -41,6 +42,9 @@ class GrpcApi:
                 ("grpc.max_receive_message_length", 2 * settings.max_bytes + _MESSAGE_OVERHEAD),
                 ("grpc.max_send_message_length", -1),
                 ("grpc.so_reuseport", 0),
+                # A caller that is gone without a word is noticed even while it has nothing to send or to read.
+                ("grpc.keepalive_time_ms", 60_000),
+                ("grpc.keepalive_timeout_ms", 20_000),
             ],
             maximum_concurrent_rpcs=settings.max_in_flight + settings.max_uploads + _SPARE_RPCS,
         )
@@ -49,9 +53,9 @@ class GrpcApi:
         handler = grpc.stream_unary_rpc_method_handler(
             self._remove_background, response_serializer=pb.RemoveBackgroundResponse.SerializeToString
         )
-        self._server.add_generic_rpc_handlers(
-            (grpc.method_handlers_generic_handler(SERVICE, {"RemoveBackground": handler}),)
-        )
+        stream = grpc.stream_stream_rpc_method_handler(StreamApi(service, settings).remove_backgrounds)
+        methods = {"RemoveBackground": handler, "RemoveBackgrounds": stream}
+        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, methods),))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
 
@@ -106,10 +110,10 @@ class GrpcApi:
         except CutoutError as error:
             if not counted:
                 self._service.refused(PROTOCOL, request_id, error)
-            await _abort(context, error, request_id, caller)
+            await abort(context, error, request_id, caller)
             raise  # not reached: abort raises
-        context.set_trailing_metadata(_rate_metadata(caller))
-        return _message(reply)
+        context.set_trailing_metadata(rate_metadata(caller))
+        return response_of(reply)
 
     async def _read(self, messages: AsyncIterator[bytes]) -> pb.RemoveBackgroundRequest:
         """The call's one message. Raises `CutoutError`, of OVERLOADED before anything is read."""
@@ -125,54 +129,4 @@ class GrpcApi:
             except StopAsyncIteration:
                 raise CutoutError(ErrorCode.MALFORMED_REQUEST, "The call has no message.") from None
             weight.add(size=len(raw))
-            try:
-                return pb.RemoveBackgroundRequest.FromString(raw)
-            except DecodeError:
-                raise CutoutError(ErrorCode.MALFORMED_REQUEST, "The message cannot be decoded.") from None
-
-
-def _rate_metadata(caller: Caller | None) -> tuple[tuple[str, str], ...]:
-    """The caller's budget, under the names of the HTTP headers."""
-    return tuple((name.lower(), value) for name, value in (caller.rate_headers() if caller else {}).items())
-
-
-async def _abort(context: grpc.aio.ServicerContext, error: CutoutError, request_id: str, caller: Caller | None) -> None:
-    metadata = [("cutout-error-code", error.code.value), ("cutout-request-id", request_id), *_rate_metadata(caller)]
-    if error.field is not None:
-        metadata.append(("cutout-error-field", _printable(error.field)))
-    if error.retry_after_s is not None:
-        metadata.append(("cutout-retry-after-ms", str(round(error.retry_after_s * 1000))))
-    await context.abort(grpc.StatusCode[error.row.grpc_status], error.message, tuple(metadata))
-
-
-def _printable(text: str) -> str:
-    """What gRPC metadata may hold (gRPC over HTTP/2, Custom-Metadata: printable ASCII)."""
-    return "".join(character if " " <= character <= "~" else "?" for character in text)
-
-
-def _message(reply: CutoutReply) -> pb.RemoveBackgroundResponse:
-    meta = reply.meta
-    message = pb.RemoveBackgroundResponse(
-        result=reply.result,
-        content_type=reply.options.content_type,
-        meta=pb.Meta(
-            request_id=reply.request_id,
-            source_width=meta.source_width,
-            source_height=meta.source_height,
-            source_format=meta.source_format,
-            width=meta.width,
-            height=meta.height,
-            coverage=meta.coverage,
-            warnings=meta.warnings,
-            timings_ms=meta.timings_ms,
-            quality=meta.quality,
-            mode=meta.mode,
-            mode_certainty=meta.mode_certainty,
-            confidence=meta.confidence,
-            violations=[pb.Violation(rule=v.rule.value, message=v.message) for v in meta.violations],
-        ),
-    )
-    if meta.subject is not None:
-        box = meta.subject
-        message.meta.subject.CopyFrom(pb.Box(left=box.left, top=box.top, width=box.width, height=box.height))
-    return message
+            return decode(raw)

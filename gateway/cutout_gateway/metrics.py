@@ -58,6 +58,7 @@ class Metrics:
         self.in_flight = Gauge("cutout_in_flight_requests", "Requests that hold a permit.", registry=self.registry)
         self.queue = Gauge("cutout_queue_rows", "Rows that wait for a batch slot.", registry=self.registry)
         self.uploads = Gauge("cutout_uploads", "Bodies and messages on their way in.", registry=self.registry)
+        self.streams = Gauge("cutout_streams", "Open gRPC streams of many images.", registry=self.registry)
         self.bytes = Counter("cutout_bytes", "Encoded bytes, in and out.", ["direction"], registry=self.registry)
         self.pixels = Counter("cutout_pixels", "Pixels of the images cut out.", registry=self.registry)
         self.key_images = Counter(
@@ -89,7 +90,7 @@ class Metrics:
             self.bytes.labels(direction)
         for quality in ENSEMBLES:
             self.ready.labels(quality).set(0)
-        for protocol in ("http", "grpc"):
+        for protocol in ("http", "grpc", "grpc_stream"):
             for outcome in (ErrorCode.OVERLOADED, ErrorCode.DEADLINE_EXCEEDED, ErrorCode.INTERNAL):
                 self.requests.labels(protocol, outcome.value, "none", "none")
 

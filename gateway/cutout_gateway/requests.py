@@ -21,6 +21,8 @@ class CutoutRequest:
     image: the encoded file. options: raw option values, unchecked. deadline: time.monotonic() seconds.
     received: time.monotonic() at which the edge saw the request. background: the encoded picture for the background,
     empty for none. caller: who sent it, from `Access.authorize`.
+    wait_until: time.monotonic() until which an item of a stream may wait for a place; None, the single call, is refused
+    at once where there is none.
     """
 
     image: bytes
@@ -30,6 +32,7 @@ class CutoutRequest:
     deadline: float
     received: float = field(default_factory=time.monotonic)
     background: bytes = b""
+    wait_until: float | None = None
     caller: Caller = field(kw_only=True)
 
 

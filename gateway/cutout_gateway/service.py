@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable
+from typing import TypeVar
 
 from cutout_core.contract import CutoutError, ErrorCode, Limits, Options, ResultWarning
 from cutout_core.contract.tensors import ENSEMBLES
@@ -20,6 +22,8 @@ from cutout_gateway.requests import CutoutReply, CutoutRequest
 from cutout_gateway.triton import Readiness
 
 log = logging.getLogger("cutout.gateway")
+
+_T = TypeVar("_T")
 
 _KNOWN_WARNINGS = frozenset(warning.value for warning in ResultWarning)
 
@@ -103,15 +107,16 @@ class CutoutService:
             await self._batcher.close()
 
     async def _admitted(self, request: CutoutRequest, options: Options) -> CutoutReply:
-        size = len(request.image) + len(request.background)
-        with self.admission.permit(size) as weight:
+        size, bulk = len(request.image) + len(request.background), request.wait_until is not None
+        with contextlib.ExitStack() as stack:
+            weight = await self._when_free(request, lambda: stack.enter_context(self.admission.permit(size, bulk=bulk)))
             header = await self._inspect(read_header, request.image, request.deadline)
             pixels = header.width * header.height
             load = max(pixels, check_frame(options, header.width, header.height, self.limits))
             if request.background:
                 behind = await self._inspect(read_background_header, request.background, request.deadline)
                 load += behind.width * behind.height
-            weight.add(pixels=load)
+            await self._when_free(request, lambda: weight.add(pixels=load))
             self._check_quality(options.quality)
             request.caller.charge(pixels)
             row = Row(request.image, options.to_json(), load, request.deadline, request.background)
@@ -128,6 +133,28 @@ class CutoutService:
         for warning in _KNOWN_WARNINGS.intersection(meta.warnings):
             self.metrics.warnings.labels(warning).inc()
         return CutoutReply(result.result, options, meta, request.request_id)
+
+    async def _when_free(self, request: CutoutRequest, take: Callable[[], _T]) -> _T:
+        """What `take` gets from admission; an item of a stream waits for room where there is none, for a bounded time.
+
+        Raises `CutoutError` as `take` does.
+        """
+        try:
+            return take()
+        except CutoutError as error:
+            if error.code is not ErrorCode.OVERLOADED or request.wait_until is None:
+                raise
+        with self.admission.waiting():
+            while True:
+                remaining = request.wait_until - time.monotonic()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(max(0.0, remaining)):
+                        await self.admission.freed()
+                try:
+                    return take()
+                except CutoutError as error:
+                    if error.code is not ErrorCode.OVERLOADED or remaining <= 0:
+                        raise
 
     def _check_quality(self, quality: str) -> None:
         """Raises `CutoutError` QUALITY_NOT_INSTALLED or MODEL_UNAVAILABLE where the quality cannot be served now."""

@@ -76,6 +76,12 @@ class Settings(BaseSettings):
     """The same bound in encoded bytes."""
     max_uploads: int = Field(256, ge=1, le=100_000)
     """HTTP bodies and gRPC messages that may be on their way in at once."""
+    max_streams: int = Field(32, ge=1, le=10_000)
+    """gRPC streams (RemoveBackgrounds) that may be open at once."""
+    max_stream_items: int = Field(32, ge=1, le=10_000)
+    """Items of one stream in work at once; further ones are not read before one is answered."""
+    stream_wait_s: float = Field(10.0, ge=0, le=3600)
+    """How long an item of a stream waits for a place in a full server before it is refused, seconds."""
     batch_slots: int = Field(2, ge=1, le=64)
     """Batches in flight to Triton at once, of each quality."""
     max_batch_rows: int = Field(8, ge=1, le=MAX_BATCH_SIZE)
@@ -95,7 +101,7 @@ class Settings(BaseSettings):
     upload_timeout_s: float = Field(30.0, gt=0, le=3600)
     """Longest time an HTTP body or a gRPC message may take to arrive, seconds."""
     send_timeout_s: float = Field(60.0, gt=0, le=3600)
-    """Longest time a caller may take to read its answer over HTTP, seconds."""
+    """Longest time a caller may take to read its answer, over HTTP or in a stream, seconds."""
     shutdown_grace_s: float = Field(20.0, ge=0, le=600)
     """How long requests in flight may take to finish after SIGTERM, seconds."""
 

@@ -72,6 +72,7 @@ class ScriptedServer:
     seen: list[Seen] = field(default_factory=list)
     arrived: threading.Event = field(default_factory=threading.Event)
     cancelled: threading.Event = field(default_factory=threading.Event)
+    streams: int = 0
 
     def note(self, seen: Seen) -> None:
         self.seen.append(seen)
@@ -210,7 +211,12 @@ def serve_grpc(port: int = 0) -> Iterator[ScriptedServer]:
         ("grpc.so_reuseport", 0),
     )
     server = grpc.server(ThreadPoolExecutor(8), options=options)
-    methods = {"RemoveBackground": _unary(lambda raw, context: _remove_background(script, raw, context))}
+    methods = {
+        "RemoveBackground": _unary(lambda raw, context: _remove_background(script, raw, context)),
+        "RemoveBackgrounds": grpc.stream_stream_rpc_method_handler(
+            lambda raws, context: _remove_backgrounds(script, raws, context)
+        ),
+    }
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("cutout.v1.BackgroundRemoval", methods),))
     health = {"Check": _unary(lambda raw, context: _health(script, raw))}
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("grpc.health.v1.Health", health),))
@@ -246,6 +252,37 @@ def _remove_background(script: ScriptedServer, raw: bytes, context: grpc.Service
     if answer.code is not None:
         _abort(context, answer, message.request_id)
     context.set_code(grpc.StatusCode.OK)
+    encoded: bytes = _response(message, answer).SerializeToString()
+    return encoded
+
+
+def _remove_backgrounds(
+    script: ScriptedServer, raws: Iterator[bytes], context: grpc.ServicerContext
+) -> Iterator[bytes]:
+    """One item after the other; `hang_up` ends the stream."""
+    script.streams += 1
+    for raw in raws:
+        item = cutout_pb2.RemoveBackgroundsRequest.FromString(raw)
+        message = item.request
+        answer = script.next_answer()
+        script.note(Seen(message.image, dict(message.options), message.request_id, item.timeout_ms or None))
+        time.sleep(answer.delay_s)
+        if answer.hang_up:
+            context.abort(grpc.StatusCode.UNAVAILABLE, "Socket closed")
+        outcome = cutout_pb2.RemoveBackgroundsResponse(id=item.id)
+        if answer.code is None:
+            outcome.result.CopyFrom(_response(message, answer))
+        else:
+            known = isinstance(answer.code, ErrorCode)
+            outcome.error.code, outcome.error.request_id = answer.code_text, message.request_id
+            outcome.error.message = ERROR_TABLE[answer.code].meaning if known else "New."
+            outcome.error.field = answer.option or ""
+            if answer.retry_after_s is not None:
+                outcome.error.retry_after_ms = answer.retry_after_s * 1000
+        yield outcome.SerializeToString()
+
+
+def _response(message: cutout_pb2.RemoveBackgroundRequest, answer: Answer) -> cutout_pb2.RemoveBackgroundResponse:
     meta = cutout_pb2.Meta(
         request_id=message.request_id,
         source_width=80,
@@ -262,7 +299,7 @@ def _remove_background(script: ScriptedServer, raw: bytes, context: grpc.Service
         confidence=0.875,
     )
     content_type = CONTENT_TYPES[message.options.get("output", "png")]
-    return cutout_pb2.RemoveBackgroundResponse(result=RESULT, content_type=content_type, meta=meta).SerializeToString()
+    return cutout_pb2.RemoveBackgroundResponse(result=RESULT, content_type=content_type, meta=meta)
 
 
 def _abort(context: grpc.ServicerContext, answer: Answer, request_id: str) -> None:

@@ -36,10 +36,14 @@ def pack(values: list[bytes]) -> bytes:
 
 
 class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
-    """Answers every row after `delay_s`; tests set the attributes to make it misbehave."""
+    """Answers every row after `delay_s`, or its ensemble's own of `delays`; the attributes make it misbehave.
+
+    `images` holds every image that it was sent, in order of arrival.
+    """
 
     def __init__(self) -> None:
         self.delay_s = 0.0
+        self.delays: dict[str, float] = {}
         self.result = RESULT
         self.backend = "python"
         self.models_ready = True
@@ -53,6 +57,7 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
         self.options: list[bytes] = []
         self.backgrounds: list[list[bytes] | None] = []
         self.violations: list[Violation] = []
+        self.images: list[bytes] = []
         self.cancelled = threading.Event()
         self._server = grpc.server(ThreadPoolExecutor(16), options=[("grpc.max_receive_message_length", -1)])
         service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(self, self._server)
@@ -62,16 +67,25 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
     def stop(self) -> None:
         self._server.stop(0).wait()
 
+    def wait_for_images(self, count: int, seconds: float = 10.0) -> None:
+        """Returns once `count` images have arrived. Raises TimeoutError."""
+        end = time.monotonic() + seconds
+        while len(self.images) < count:
+            if time.monotonic() > end:
+                raise TimeoutError(f"{len(self.images)} of {count} images arrived")
+            time.sleep(0.01)
+
     def reset(self) -> None:
         """Back to good behaviour."""
         self.delay_s, self.result, self.backend, self.models_ready = 0.0, RESULT, "python", True
         self.fail_with, self.row_error = None, None
-        self.absent, self.not_ready, self.backends = set(), set(), {}
+        self.absent, self.not_ready, self.backends, self.delays = set(), set(), {}, {}
         self.batches.clear()
         self.ensembles.clear()
         self.options.clear()
         self.backgrounds.clear()
         self.violations = []
+        self.images.clear()
         self.cancelled.clear()
 
     def ServerMetadata(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
@@ -100,7 +114,8 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
         self.batches.append(len(images))
         self.ensembles.append(request.model_name)
         self.options.extend(options)
-        end = time.monotonic() + self.delay_s
+        self.images.extend(images)
+        end = time.monotonic() + self.delays.get(request.model_name, self.delay_s)
         while time.monotonic() < end and context.is_active():
             time.sleep(0.005)
         if self.fail_with is not None:

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x63utout/v1/cutout.proto\x12\tcutout.v1\"\xc8\x01\n\x17RemoveBackgroundRequest\x12\r\n\x05image\x18\x01 \x01(\x0c\x12@\n\x07options\x18\x02 \x03(\x0b\x32/.cutout.v1.RemoveBackgroundRequest.OptionsEntry\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x18\n\x10\x62\x61\x63kground_image\x18\x04 \x01(\x0c\x1a.\n\x0cOptionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"_\n\x18RemoveBackgroundResponse\x12\x0e\n\x06result\x18\x01 \x01(\x0c\x12\x14\n\x0c\x63ontent_type\x18\x02 \x01(\t\x12\x1d\n\x04meta\x18\x03 \x01(\x0b\x32\x0f.cutout.v1.Meta\"\xc9\x03\n\x04Meta\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x14\n\x0csource_width\x18\x02 \x01(\r\x12\x15\n\rsource_height\x18\x03 \x01(\r\x12\x15\n\rsource_format\x18\x04 \x01(\t\x12\r\n\x05width\x18\x05 \x01(\r\x12\x0e\n\x06height\x18\x06 \x01(\r\x12\x1f\n\x07subject\x18\x07 \x01(\x0b\x32\x0e.cutout.v1.Box\x12\x10\n\x08\x63overage\x18\x08 \x01(\x01\x12\x10\n\x08warnings\x18\t \x03(\t\x12\x32\n\ntimings_ms\x18\n \x03(\x0b\x32\x1e.cutout.v1.Meta.TimingsMsEntry\x12\x0f\n\x07quality\x18\x0b \x01(\t\x12\x0c\n\x04mode\x18\x0c \x01(\t\x12\x1b\n\x0emode_certainty\x18\r \x01(\x01H\x00\x88\x01\x01\x12\x17\n\nconfidence\x18\x0e \x01(\x01H\x01\x88\x01\x01\x12(\n\nviolations\x18\x0f \x03(\x0b\x32\x14.cutout.v1.Violation\x1a\x30\n\x0eTimingsMsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x42\x11\n\x0f_mode_certaintyB\r\n\x0b_confidence\"*\n\tViolation\x12\x0c\n\x04rule\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\"?\n\x03\x42ox\x12\x0c\n\x04left\x18\x01 \x01(\r\x12\x0b\n\x03top\x18\x02 \x01(\r\x12\r\n\x05width\x18\x03 \x01(\r\x12\x0e\n\x06height\x18\x04 \x01(\r2p\n\x11\x42\x61\x63kgroundRemoval\x12[\n\x10RemoveBackground\x12\".cutout.v1.RemoveBackgroundRequest\x1a#.cutout.v1.RemoveBackgroundResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x63utout/v1/cutout.proto\x12\tcutout.v1\"o\n\x18RemoveBackgroundsRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x33\n\x07request\x18\x02 \x01(\x0b\x32\".cutout.v1.RemoveBackgroundRequest\x12\x12\n\ntimeout_ms\x18\x03 \x01(\r\"\x90\x01\n\x19RemoveBackgroundsResponse\x12\n\n\x02id\x18\x01 \x01(\t\x12\x35\n\x06result\x18\x02 \x01(\x0b\x32#.cutout.v1.RemoveBackgroundResponseH\x00\x12%\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x14.cutout.v1.ItemErrorH\x00\x42\t\n\x07outcome\"\x90\x01\n\tItemError\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\r\n\x05\x66ield\x18\x03 \x01(\t\x12\x11\n\tretryable\x18\x04 \x01(\x08\x12\x1b\n\x0eretry_after_ms\x18\x05 \x01(\rH\x00\x88\x01\x01\x12\x12\n\nrequest_id\x18\x06 \x01(\tB\x11\n\x0f_retry_after_ms\"\xc8\x01\n\x17RemoveBackgroundRequest\x12\r\n\x05image\x18\x01 \x01(\x0c\x12@\n\x07options\x18\x02 \x03(\x0b\x32/.cutout.v1.RemoveBackgroundRequest.OptionsEntry\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x18\n\x10\x62\x61\x63kground_image\x18\x04 \x01(\x0c\x1a.\n\x0cOptionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"_\n\x18RemoveBackgroundResponse\x12\x0e\n\x06result\x18\x01 \x01(\x0c\x12\x14\n\x0c\x63ontent_type\x18\x02 \x01(\t\x12\x1d\n\x04meta\x18\x03 \x01(\x0b\x32\x0f.cutout.v1.Meta\"\xc9\x03\n\x04Meta\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x14\n\x0csource_width\x18\x02 \x01(\r\x12\x15\n\rsource_height\x18\x03 \x01(\r\x12\x15\n\rsource_format\x18\x04 \x01(\t\x12\r\n\x05width\x18\x05 \x01(\r\x12\x0e\n\x06height\x18\x06 \x01(\r\x12\x1f\n\x07subject\x18\x07 \x01(\x0b\x32\x0e.cutout.v1.Box\x12\x10\n\x08\x63overage\x18\x08 \x01(\x01\x12\x10\n\x08warnings\x18\t \x03(\t\x12\x32\n\ntimings_ms\x18\n \x03(\x0b\x32\x1e.cutout.v1.Meta.TimingsMsEntry\x12\x0f\n\x07quality\x18\x0b \x01(\t\x12\x0c\n\x04mode\x18\x0c \x01(\t\x12\x1b\n\x0emode_certainty\x18\r \x01(\x01H\x00\x88\x01\x01\x12\x17\n\nconfidence\x18\x0e \x01(\x01H\x01\x88\x01\x01\x12(\n\nviolations\x18\x0f \x03(\x0b\x32\x14.cutout.v1.Violation\x1a\x30\n\x0eTimingsMsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x42\x11\n\x0f_mode_certaintyB\r\n\x0b_confidence\"*\n\tViolation\x12\x0c\n\x04rule\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\"?\n\x03\x42ox\x12\x0c\n\x04left\x18\x01 \x01(\r\x12\x0b\n\x03top\x18\x02 \x01(\r\x12\r\n\x05width\x18\x03 \x01(\r\x12\x0e\n\x06height\x18\x04 \x01(\r2\xd4\x01\n\x11\x42\x61\x63kgroundRemoval\x12[\n\x10RemoveBackground\x12\".cutout.v1.RemoveBackgroundRequest\x1a#.cutout.v1.RemoveBackgroundResponse\x12\x62\n\x11RemoveBackgrounds\x12#.cutout.v1.RemoveBackgroundsRequest\x1a$.cutout.v1.RemoveBackgroundsResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,20 +35,26 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REMOVEBACKGROUNDREQUEST_OPTIONSENTRY']._serialized_options = b'8\001'
   _globals['_META_TIMINGSMSENTRY']._loaded_options = None
   _globals['_META_TIMINGSMSENTRY']._serialized_options = b'8\001'
-  _globals['_REMOVEBACKGROUNDREQUEST']._serialized_start=38
-  _globals['_REMOVEBACKGROUNDREQUEST']._serialized_end=238
-  _globals['_REMOVEBACKGROUNDREQUEST_OPTIONSENTRY']._serialized_start=192
-  _globals['_REMOVEBACKGROUNDREQUEST_OPTIONSENTRY']._serialized_end=238
-  _globals['_REMOVEBACKGROUNDRESPONSE']._serialized_start=240
-  _globals['_REMOVEBACKGROUNDRESPONSE']._serialized_end=335
-  _globals['_META']._serialized_start=338
-  _globals['_META']._serialized_end=795
-  _globals['_META_TIMINGSMSENTRY']._serialized_start=713
-  _globals['_META_TIMINGSMSENTRY']._serialized_end=761
-  _globals['_VIOLATION']._serialized_start=797
-  _globals['_VIOLATION']._serialized_end=839
-  _globals['_BOX']._serialized_start=841
-  _globals['_BOX']._serialized_end=904
-  _globals['_BACKGROUNDREMOVAL']._serialized_start=906
-  _globals['_BACKGROUNDREMOVAL']._serialized_end=1018
+  _globals['_REMOVEBACKGROUNDSREQUEST']._serialized_start=37
+  _globals['_REMOVEBACKGROUNDSREQUEST']._serialized_end=148
+  _globals['_REMOVEBACKGROUNDSRESPONSE']._serialized_start=151
+  _globals['_REMOVEBACKGROUNDSRESPONSE']._serialized_end=295
+  _globals['_ITEMERROR']._serialized_start=298
+  _globals['_ITEMERROR']._serialized_end=442
+  _globals['_REMOVEBACKGROUNDREQUEST']._serialized_start=445
+  _globals['_REMOVEBACKGROUNDREQUEST']._serialized_end=645
+  _globals['_REMOVEBACKGROUNDREQUEST_OPTIONSENTRY']._serialized_start=599
+  _globals['_REMOVEBACKGROUNDREQUEST_OPTIONSENTRY']._serialized_end=645
+  _globals['_REMOVEBACKGROUNDRESPONSE']._serialized_start=647
+  _globals['_REMOVEBACKGROUNDRESPONSE']._serialized_end=742
+  _globals['_META']._serialized_start=745
+  _globals['_META']._serialized_end=1202
+  _globals['_META_TIMINGSMSENTRY']._serialized_start=1120
+  _globals['_META_TIMINGSMSENTRY']._serialized_end=1168
+  _globals['_VIOLATION']._serialized_start=1204
+  _globals['_VIOLATION']._serialized_end=1246
+  _globals['_BOX']._serialized_start=1248
+  _globals['_BOX']._serialized_end=1311
+  _globals['_BACKGROUNDREMOVAL']._serialized_start=1314
+  _globals['_BACKGROUNDREMOVAL']._serialized_end=1526
 # @@protoc_insertion_point(module_scope)

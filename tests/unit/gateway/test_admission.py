@@ -91,3 +91,42 @@ async def test_after_close_everything_is_refused_and_idle_is_told() -> None:
     with pytest.raises(CutoutError) as caught, admission.upload():
         pass
     assert caught.value.code is ErrorCode.SHUTTING_DOWN
+
+
+async def test_items_of_streams_leave_a_quarter_to_single_calls() -> None:
+    admission = Admission(Budget(requests=4, pixels=100, bytes=1000, uploads=2))
+    with ExitStack() as stack:
+        for _ in range(3):
+            assert admission.has_room()
+            stack.enter_context(admission.permit(1, bulk=True))
+        assert not admission.has_room()
+        with pytest.raises(CutoutError), admission.permit(1, bulk=True):
+            pass
+        with admission.permit(1):
+            pass
+    assert admission.has_room()
+
+
+async def test_who_waits_is_woken_by_what_is_given_back_and_by_the_end() -> None:
+    admission = make()
+    with admission.permit(1):
+        waiters = [asyncio.ensure_future(admission.freed()) for _ in range(2)]
+        await asyncio.sleep(0)
+        assert not any(waiter.done() for waiter in waiters)
+    await asyncio.wait_for(asyncio.gather(*waiters), 1)
+    waiter = asyncio.ensure_future(admission.freed())
+    await asyncio.sleep(0)
+    admission.close()
+    await asyncio.wait_for(waiter, 1)
+    await asyncio.wait_for(admission.freed(), 1)
+    assert admission.closed.is_set()
+
+
+async def test_streams_read_no_further_while_an_item_waits() -> None:
+    admission = make()
+    with admission.waiting():
+        assert not admission.has_room()
+        waiter = asyncio.ensure_future(admission.freed())
+        await asyncio.sleep(0)
+    await asyncio.wait_for(waiter, 1)
+    assert admission.has_room()
