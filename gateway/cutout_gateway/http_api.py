@@ -20,6 +20,7 @@ from cutout_core.contract import ERROR_TABLE, CutoutError, ErrorCode
 from cutout_gateway.http_body import read_upload
 from cutout_gateway.http_docs import add_docs, cutout_operation
 from cutout_gateway.http_errors import error_response
+from cutout_gateway.http_page import add_page
 from cutout_gateway.requests import CutoutReply, CutoutRequest, clean_request_id
 from cutout_gateway.service import CutoutService
 from cutout_gateway.settings import Settings
@@ -65,6 +66,7 @@ def create_app(
         redirect_slashes=False,
     )
     add_docs(app)
+    add_page(app)
     _add_error_handlers(app, service)
 
     @app.post("/v1/cutouts", **cutout_operation(settings.limits))
