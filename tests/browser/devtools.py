@@ -170,8 +170,10 @@ class Page:
 
     def press(self, key: str, times: int = 1) -> None:
         for _ in range(times):
-            for kind in ("rawKeyDown", "keyUp"):
+            for kind in ("keyDown", "keyUp"):
                 code = {"key": key, "code": key, "windowsVirtualKeyCode": KEYS[key]}
+                if key == "Enter" and kind == "keyDown":
+                    code["text"] = "\r"
                 self.send("Input.dispatchKeyEvent", type=kind, **code)
 
     def drag(self, start: tuple[float, float], end: tuple[float, float]) -> None:

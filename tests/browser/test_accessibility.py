@@ -10,7 +10,7 @@ import pytest
 from cutout_build.errors import BuildError
 from tests.browser.chromium import axe_source
 from tests.browser.devtools import Page
-from tests.browser.test_page import IDLE
+from tests.browser.test_page import IDLE, until_ready
 from tests.integration.fake_triton import FakeTriton
 from tests.integration.gateway_process import GatewayProcess
 
@@ -29,25 +29,22 @@ def axe() -> str:
         pytest.skip(str(error))
 
 
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("mobile", [False, True], ids=["desktop", "mobile"])
-def test_no_rule_is_broken(
-    page: Page,
-    gateway: GatewayProcess,
-    triton: FakeTriton,
-    photos: list[Path],
-    tmp_path: Path,
-    axe: str,
-    *,
-    dark: bool,
-    mobile: bool,
-) -> None:
-    page.look(390 if mobile else 1280, 844, dark=dark, mobile=mobile)
+@pytest.fixture
+def ready(page: Page, gateway: GatewayProcess, triton: FakeTriton) -> Page:
+    until_ready(gateway, {"fast", "standard", "high"})
     page.open(gateway.http)
     page.wait("document.querySelector('[name=quality]')")
+    return page
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("mobile", [False, True], ids=["desktop", "mobile"])
+def test_no_rule_is_broken(ready: Page, photos: list[Path], axe: str, *, dark: bool, mobile: bool) -> None:
+    page = ready
+    page.look(390 if mobile else 1280, 844, dark=dark, mobile=mobile)
     page.run(axe + "; undefined")
     assert page.run(FINDINGS) == []
-    text = tmp_path / "notes.txt"
+    text = photos[0].with_name("notes.txt")
     text.write_text("no picture")
     page.choose_files(photos[0], photos[1], text)
     page.wait(IDLE)
@@ -59,11 +56,8 @@ def test_no_rule_is_broken(
     assert page.run("document.documentElement.scrollWidth <= innerWidth"), "nothing is wider than the view"
 
 
-def test_every_control_has_a_name_and_a_role(
-    page: Page, gateway: GatewayProcess, triton: FakeTriton, photos: list[Path]
-) -> None:
-    page.open(gateway.http)
-    page.wait("document.querySelector('[name=quality]')")
+def test_every_control_has_a_name_and_a_role(ready: Page, photos: list[Path]) -> None:
+    page = ready
     page.choose_files(photos[0], photos[1])
     page.wait(IDLE)
     page.wait("!document.querySelector('.waiting')")
@@ -87,11 +81,8 @@ def test_every_control_has_a_name_and_a_role(
         assert expected in seen, seen
 
 
-def test_the_whole_page_is_reached_with_the_tab_key_and_focus_is_seen(
-    page: Page, gateway: GatewayProcess, triton: FakeTriton, photos: list[Path]
-) -> None:
-    page.open(gateway.http)
-    page.wait("document.querySelector('[name=quality]')")
+def test_the_whole_page_is_reached_with_the_tab_key_and_focus_is_seen(ready: Page, photos: list[Path]) -> None:
+    page = ready
     page.choose_files(photos[0])
     page.wait(IDLE)
     page.wait("!document.querySelector('.waiting')")
@@ -111,8 +102,8 @@ def test_the_whole_page_is_reached_with_the_tab_key_and_focus_is_seen(
         assert expected in reached, reached
 
 
-def test_motion_stops_where_the_user_prefers_so(page: Page, gateway: GatewayProcess, triton: FakeTriton) -> None:
-    page.open(gateway.http)
+def test_motion_stops_where_the_user_prefers_so(ready: Page) -> None:
+    page = ready
     script = "(bar => { document.querySelector('#list').append(bar); return getComputedStyle(bar).animationName; })"
     script += "(document.createElement('progress'))"
     page.run("document.querySelector('#list-card').hidden = false")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 import io
 import json
+import time
 import zipfile
 from pathlib import Path
 
+import httpx
 import pytest
-from PIL import Image
 
 from cutout_core.contract import RowError
 from cutout_core.contract.errors import ErrorCode
@@ -33,6 +34,7 @@ Promise.all(kept.map(async ({blob, name}) => [name, blob.type,
 
 @pytest.fixture
 def opened(page: Page, gateway: GatewayProcess, triton: FakeTriton) -> Page:
+    until_ready(gateway, {"fast", "standard", "high"})
     page.open(gateway.http)
     page.wait("document.querySelector('[name=quality]:checked') && document.querySelector('#limits').textContent")
     return page
@@ -44,6 +46,17 @@ def pixel(page: Page, canvas: str, x: float, y: float) -> list[int]:
         f"(c => [...c.getContext('2d').getImageData(c.width * {x}, c.height * {y}, 1, 1).data])"
         f"(document.querySelector('{canvas}'))"
     )
+
+
+def until_ready(gateway: GatewayProcess, wanted: set[str], timeout_s: float = 20.0) -> None:
+    """Returns once the gateway has noticed that exactly the `wanted` qualities are ready. Raises TimeoutError."""
+    end = time.monotonic() + timeout_s
+    while time.monotonic() < end:
+        qualities = httpx.get(f"{gateway.http}/readyz", trust_env=False).json()["qualities"]
+        if {name for name, ready in qualities.items() if ready} == wanted:
+            return
+        time.sleep(0.05)
+    raise TimeoutError(f"the gateway did not come to {wanted or 'no'} qualities")
 
 
 def split(page: Page) -> str:
@@ -187,14 +200,13 @@ def test_errors_of_the_service_are_told_and_can_be_tried_again(
 
 
 def test_only_ready_qualities_are_offered(page: Page, gateway: GatewayProcess, triton: FakeTriton) -> None:
+    until_ready(gateway, {"fast", "standard", "high"})
     offered = "[...document.querySelectorAll('[name=quality]')].map(input => input.value).join()"
     page.open(gateway.http)
     page.wait(f"{offered} === 'fast,standard,high'")
     triton.not_ready = {"cutout_high"}
-    for _ in range(2):  # the gateway notices within a second
-        page.wait("new Promise(done => setTimeout(() => done(true), 700))")
-        page.open(gateway.http)
-        page.wait("document.querySelector('[name=quality]')")
+    until_ready(gateway, {"fast", "standard"})
+    page.open(gateway.http)
     page.wait(f"{offered} === 'fast,standard'")
 
 
@@ -202,9 +214,7 @@ def test_photos_wait_until_a_quality_is_ready(
     page: Page, gateway: GatewayProcess, triton: FakeTriton, photos: list[Path]
 ) -> None:
     triton.models_ready = False
-    page.wait(f"true || {gateway.http_port}")
-    for _ in range(2):
-        page.wait("new Promise(done => setTimeout(() => done(true), 700))")
+    until_ready(gateway, set())
     page.open(gateway.http)
     page.wait("!document.querySelector('#notice').hidden")
     assert page.text("#notice").startswith("No quality is ready yet; photos wait until one is.")

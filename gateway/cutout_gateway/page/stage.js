@@ -56,6 +56,8 @@ export class Stage {
     for (const canvas of [$("before"), $("after")]) canvas.width = canvas.height = 0;
     this.#drawn = null;
     this.#canRead = false;
+    $("frame").hidden = true;
+    $("compare").className = "compare waiting";
   }
 
   #layOut() {
