@@ -102,7 +102,7 @@ def test_the_cut_out_is_shown_on_every_background(opened: Page, photos: list[Pat
     opened.choose_files(photos[0])
     opened.wait(IDLE)
     color = "getComputedStyle(document.querySelector('#after')).backgroundColor"
-    checkers = "document.querySelector('#after').classList.contains('checker')"
+    checkers = "getComputedStyle(document.querySelector('#after')).backgroundImage.includes('conic-gradient')"
     assert opened.run(checkers)
     opened.click("[name=background][value=white]")
     assert opened.run(color) == "rgb(255, 255, 255)"
