@@ -20,26 +20,36 @@ _INDEX = "package/dist/resources.json"
 
 @contextmanager
 def open_npm(source: NpmSource, timeout_s: float) -> Iterator[BinaryIO]:
-    """The file of `source` as a stream, its package downloaded with `npm pack` into a temporary folder.
+    """The file of `source` as a stream, its package downloaded into a temporary folder.
 
     Raises BuildError: no npm, no network, no such package or resource.
     """
+    with npm_archive(source.npm, source.version, timeout_s) as archive:
+        yield io.BytesIO(_joined(source, archive))
+
+
+@contextmanager
+def npm_archive(package: str, version: str, timeout_s: float) -> Iterator[Path]:
+    """The package's .tgz, downloaded with `npm pack` into a temporary folder.
+
+    Raises BuildError: no npm, no network, no such package.
+    """
+    what = f"npm {package}@{version}"
     with tempfile.TemporaryDirectory(prefix="cutout-fetch-") as folder:
-        command = ["npm", "pack", "--silent", "--ignore-scripts", "--pack-destination", folder]
-        command.append(f"{source.npm}@{source.version}")
+        command = ["npm", "pack", "--silent", "--ignore-scripts", "--pack-destination", folder, f"{package}@{version}"]
         try:
             done = subprocess.run(
                 command, capture_output=True, text=True, timeout=timeout_s, stdin=subprocess.DEVNULL, cwd=folder
             )
         except FileNotFoundError as error:
-            raise BuildError(f"{source} needs the program npm: install the system package `npm`.") from error
+            raise BuildError(f"{what} needs the program npm: install the system package `npm`.") from error
         except subprocess.TimeoutExpired as error:
-            raise BuildError(f"{source} was not downloaded within {timeout_s:.0f} s.") from error
+            raise BuildError(f"{what} was not downloaded within {timeout_s:.0f} s.") from error
         archives = sorted(Path(folder).glob("*.tgz"))
         if done.returncode != 0 or not archives:
             reason = (done.stderr.strip().splitlines() or ["npm gave no reason"])[-1].rstrip(".")
-            raise BuildError(f"{source} could not be downloaded: {reason}.")
-        yield io.BytesIO(_joined(source, archives[0]))
+            raise BuildError(f"{what} could not be downloaded: {reason}.")
+        yield archives[0]
 
 
 def _joined(source: NpmSource, archive: Path) -> bytes:

@@ -19,6 +19,7 @@ from cutout_gateway.http_body import read_upload
 from cutout_gateway.http_connection import Bounded, timeout_of, unless_disconnected
 from cutout_gateway.http_docs import add_docs, cutout_operation
 from cutout_gateway.http_errors import error_response
+from cutout_gateway.http_page import add_page
 from cutout_gateway.rembg_api import add_rembg
 from cutout_gateway.requests import CutoutReply, CutoutRequest, clean_request_id
 from cutout_gateway.service import CutoutService
@@ -67,6 +68,7 @@ def create_app(
     )
     app.add_middleware(RateLimitHeaders)
     add_docs(app)
+    add_page(app)
     _add_error_handlers(app, service)
 
     @app.post("/v1/cutouts", dependencies=DOCUMENTED_KEYS, **cutout_operation(settings.limits))

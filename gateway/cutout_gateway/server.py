@@ -127,7 +127,7 @@ class Server:
         watch_task = asyncio.create_task(self._watch(triton, service, grpc_api))
         stop_task = asyncio.create_task(self._stop.wait())
         address = f"http://{settings.http_host}:{self.http_port}"
-        log.info("HTTP on %s (described at %s/docs)", address, address)
+        log.info("HTTP on %s (a page to try it; the API is described at %s/docs)", address, address)
         log.info("gRPC on %s:%d", settings.grpc_host, self.grpc_port)
         try:
             done, _ = await asyncio.wait((http_task, watch_task, stop_task), return_when=asyncio.FIRST_COMPLETED)

