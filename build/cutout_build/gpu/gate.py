@@ -1,7 +1,7 @@
 """The gate: every graph that TensorRT would be given goes through TensorRT-RTX's builder, which needs no GPU.
 
-It shares parser, network API and strong typing with TensorRT and builds for GPUs that are not there. It is not TensorRT:
-its list of GPUs ends where TensorRT's goes on (no SM 9.0), and a plan of TensorRT is proved by a GPU alone.
+It shares parser, network API and strong typing with TensorRT and builds for GPUs that are not there. It is not
+TensorRT: its list of GPUs ends where TensorRT's goes on (no SM 9.0), and a plan of TensorRT is proved by a GPU alone.
 """
 
 from __future__ import annotations
@@ -68,9 +68,7 @@ def gate(graphs: Sequence[Graph], *, force: bool = False, say: Callable[[str], N
             answers[graph.sha256] = answer
             _cache_path(graph).parent.mkdir(parents=True, exist_ok=True)
             _cache_path(graph).write_text(json.dumps(answer) + "\n", encoding="utf-8")
-    plain = {
-        graph.engine for graph in graphs if graph.precision == "fp32" and _is_clean(answers[graph.sha256] or {})
-    }
+    plain = {graph.engine for graph in graphs if graph.precision == "fp32" and _is_clean(answers[graph.sha256] or {})}
     return tuple(_verdict(graph, answers[graph.sha256] or {}, graph.engine in plain) for graph in graphs)
 
 

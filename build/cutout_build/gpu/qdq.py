@@ -1,8 +1,8 @@
 """Whether Q/DQ nodes stand where TensorRT takes them and can fuse them: our own check, beside the builder's.
 
-The rules are those of TensorRT's explicit quantization (developer guide, "Working with quantized types"): INT8 with zero
-point 0; one scale for an activation, one a channel for weights; no quantized bias, as TensorRT quantizes it itself; a
-convolution quantized on both inputs or on none; and no pair between a convolution and its activation function, which
+The rules are those of TensorRT's explicit quantization (developer guide, "Working with quantized types"): INT8 with
+zero point 0; one scale for an activation, one a channel for weights; no quantized bias, as TensorRT quantizes it itself;
+a convolution quantized on both inputs or on none; and no pair between a convolution and its activation function, which
 would be fused otherwise.
 """
 
@@ -75,9 +75,9 @@ class _Graph:
         node = self.producer.get(name)
         return node if node is not None and node.op_type == "DequantizeLinear" else None
 
-    def value(self, name: str) -> NDArray[np.generic] | None:
+    def value(self, name: str) -> NDArray[np.float64] | None:
         tensor = self.constants.get(name)
-        return None if tensor is None else numpy_helper.to_array(tensor)
+        return None if tensor is None else numpy_helper.to_array(tensor).astype(np.float64)
 
     def parameter_faults(self, node: NodeProto) -> Iterator[str]:
         where = f"{node.op_type} {node.name!r}"
