@@ -6,6 +6,8 @@ report says "not run" and why, the exit status is 2, and a report that was measu
 
 from __future__ import annotations
 
+import cutout_core.no_telemetry  # noqa: F401  # isort: skip
+
 import argparse
 import json
 import sys

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -76,7 +77,7 @@ class PlanRunner:
             self._cuda.launch(graph)
             self._cuda.record(event)
         self._cuda.wait()
-        times = [self._cuda.elapsed_ms(start, end) for start, end in zip(events, events[1:], strict=False)]
+        times = [self._cuda.elapsed_ms(start, end) for start, end in pairwise(events)]
         median = float(np.median(times))
         return Latency(rows, median, float(np.percentile(times, 99)), 1000 * rows / median)
 

@@ -1,7 +1,7 @@
 """What GPUs can do at best, by the name that the driver gives, and how near to it a network comes.
 
-Dense peaks (no sparsity) and memory bandwidth as NVIDIA publishes them: the data sheets of T4, A10, A100, L4, L40S, H100
-and H200, and the Ada whitepaper for RTX 4090. fp32 is TF32 on the tensor cores, which TensorRT uses by default, and
+Dense peaks (no sparsity) and memory bandwidth as NVIDIA publishes them: the data sheets of T4, A10, A100, L4, L40S,
+H100 and H200, and the Ada whitepaper for RTX 4090. fp32 is TF32 on the tensor cores, TensorRT's default, and
 plain FP32 on T4, which has none.
 """
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Peak:
-    """fp32, fp16: 10^12 floating point operations a second. int8: 10^12 integer ones. bandwidth: 10^9 bytes a second."""
+    """fp32, fp16: 10^12 floating point operations a second. int8: 10^12 integer ones. bandwidth: 10^9 bytes/s."""
 
     fp32: float
     fp16: float

@@ -6,6 +6,7 @@ the one-shot service of `deploy/`, in the image that serves.
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import time
@@ -76,11 +77,8 @@ class PlanFacts:
 def find_machine() -> Machine:
     """The GPU and TensorRT of this machine. Raises BuildError with one sentence where either is missing."""
     gpu = Cuda().gpu
-    try:
-        import tensorrt  # type: ignore[import-not-found]
-    except ImportError as error:
-        raise BuildError(f"TensorRT's Python package `tensorrt` is not installed: {error}.") from error
-    return Machine(gpu, str(tensorrt.__version__), tensorrt)
+    library = _library()
+    return Machine(gpu, str(library.__version__), library)
 
 
 def build_plans(
@@ -210,6 +208,17 @@ def is_certified(graph: Graph) -> bool:
         )
     except (OSError, ValueError, KeyError, TypeError):
         return False
+
+
+def _library() -> Any:
+    """`tensorrt`, or the bindings alone, which find the libraries of the system."""
+    reasons: list[str] = []
+    for name in ("tensorrt", "tensorrt_bindings"):
+        try:
+            return importlib.import_module(name)
+        except ImportError as error:
+            reasons.append(str(error))
+    raise BuildError(f"TensorRT's Python package is not installed: {'; '.join(reasons)}.")
 
 
 def _fitting(folder: Path, graph: Graph, machine: Machine, version_compatible: bool) -> PlanFacts | None:

@@ -1,9 +1,9 @@
 """Whether Q/DQ nodes stand where TensorRT takes them and can fuse them: our own check, beside the builder's.
 
 The rules are those of TensorRT's explicit quantization (developer guide, "Working with quantized types"): INT8 with
-zero point 0; one scale for an activation, one a channel for weights; no quantized bias, as TensorRT quantizes it itself;
-a convolution quantized on both inputs or on none; and no pair between a convolution and its activation function, which
-would be fused otherwise.
+zero point 0; one scale for an activation, one a channel for weights; no quantized bias, which TensorRT makes
+itself; a convolution quantized on both inputs or on none; and no pair between a convolution and its activation
+function, which would be fused otherwise.
 """
 
 from __future__ import annotations
