@@ -1,7 +1,7 @@
 """`python -m cutout_gateway.render TARGET`: the model repository for a Triton that is not the gateway's child.
 
-The embedded Triton gets the same by itself. The engines come from the cache; their files are linked, so the Triton needs
-the cache at the same path.
+The embedded Triton gets the same by itself. The engines come from the cache; their files are linked, so the Triton
+needs the cache at the same path.
 """
 
 from __future__ import annotations
