@@ -1,9 +1,9 @@
 """Whether Q/DQ nodes stand where TensorRT takes them and can fuse them: our own check, beside the builder's.
 
 The rules are those of TensorRT's explicit quantization (developer guide, "Working with quantized types"): INT8 with
-zero point 0; one scale for an activation, one a channel for weights; no quantized bias, which TensorRT makes
-itself; a convolution quantized on both inputs or on none; and no pair between a convolution and its activation
-function, which would be fused otherwise.
+zero point 0; one scale for an activation, one a channel for weights; no quantized bias, which TensorRT makes itself;
+a convolution with quantized weights has quantized data (data alone may be: it computes in floating point then); and
+no pair between a convolution and its activation function, which would be fused otherwise.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def check_placement(model: ModelProto) -> Placement:
         if node.op_type == "QuantizeLinear":
             faults += graph.neighbour_faults(node)
     convolutions = [node for node in model.graph.node if node.op_type in WEIGHT_AXES]
-    quantized = [node for node in convolutions if any(graph.dequantize(name) for name in node.input[:2])]
+    quantized = [node for node in convolutions if graph.dequantize(node.input[1])]
     for node in quantized:
         faults += graph.convolution_faults(node)
     if not quantized:
@@ -122,9 +122,8 @@ class _Graph:
 
     def convolution_faults(self, node: NodeProto) -> Iterator[str]:
         where = f"{node.op_type} {node.name!r}"
-        for name, what in zip(node.input[:2], ("data", "weights"), strict=False):
-            if self.dequantize(name) is None:
-                yield f"{where}: its {what} are not quantized, the other input is"
+        if self.dequantize(node.input[0]) is None:
+            yield f"{where}: its data are not quantized, its weights are"
         if len(node.input) > 2 and self.dequantize(node.input[2]) is not None:
             yield f"{where}: its bias is quantized"
         data, weights = self.dequantize(node.input[0]), self.dequantize(node.input[1])

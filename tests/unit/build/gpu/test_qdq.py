@@ -78,7 +78,7 @@ def between_conv_and_relu(model: ModelProto) -> None:
         (one_scale_for_weights, "Conv 'conv': its weights have 1 scales on axis 0, not 4 on axis 0"),
         (wrong_axis, "Conv 'conv': its weights have 4 scales on axis 1, not 4 on axis 0"),
         (quantized_bias, "DequantizeLinear 'dq_bias': dequantizes a constant of INT32, not INT8; a bias stays"),
-        (data_left_out, "Conv 'conv': its data are not quantized, the other input is"),
+        (data_left_out, "Conv 'conv': its data are not quantized, its weights are"),
         (between_conv_and_relu, "stands between Conv 'conv' and its Relu and keeps them apart"),
     ],
 )
