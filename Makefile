@@ -10,7 +10,7 @@ PIP_VERSION := 26.3
 PACKAGES := core client build gateway loadtest
 GROUPS_ := serve build test
 
-.PHONY: help setup models demo serve test test-fast quality train lint lock proto clean
+.PHONY: help setup models gate plans gpu-check demo serve test test-fast quality train lint lock proto clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,15 @@ $(STAMP): requirements.lock pyproject.toml $(PACKAGES:%=%/pyproject.toml)
 
 models: $(STAMP)  ## Fetch, convert and check the engines; HIGH=1: quality high too (does nothing when up to date)
 	@$(BIN)/python -m cutout_build models $(if $(HIGH),--high)
+
+gate: models  ## Parse and build every engine's graphs for TensorRT, on the CPU; writes reports/gate.{json,md}
+	@$(BIN)/python -m cutout_build gate --out reports
+
+plans: models  ## Build the TensorRT plans for this machine's GPU (HIGH=1; PRECISION=fp32|fp16|int8)
+	@$(BIN)/python -m cutout_build plans $(if $(PRECISION),--precision $(PRECISION))
+
+gpu-check: models  ## Build, check and measure every plan on this machine's GPU; writes reports/gpu.json
+	@$(BIN)/python -m tests.gpu.check
 
 demo: models  ## Cut out real photos, or your own: make demo IMAGE=photo.jpg (or a folder)
 	@$(BIN)/python client/demo/run.py $(if $(IMAGE),"$(IMAGE)","$$($(BIN)/python -m cutout_build photos --folder)")

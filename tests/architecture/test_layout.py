@@ -16,7 +16,7 @@ PACKAGES = ("core", "client", "build", "gateway", "loadtest")
 
 
 def test_the_top_level_is_the_designed_one() -> None:
-    for name in ("model_repository", "client", "build", "gateway", "loadtest", "tests", "core", "docs"):
+    for name in ("model_repository", "client", "build", "gateway", "loadtest", "tests", "core", "docs", "deploy"):
         assert (ROOT / name).is_dir(), name
     for name in ("Makefile", "README.md", "LICENSE", "CHANGELOG.md", "requirements.lock", "docs/decisions.md"):
         assert (ROOT / name).is_file(), name

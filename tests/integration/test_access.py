@@ -19,7 +19,7 @@ from tests.integration.fake_triton import RESULT, FakeTriton
 from tests.integration.gateway_process import GatewayProcess, start_gateway
 
 #: What answers without a key: health, the description, and the counters.
-OPEN = {"/livez", "/readyz", "/info", "/metrics", "/metrics/triton", "/docs", "/openapi.json"}
+OPEN = {"/livez", "/readyz", "/info", "/metrics", "/metrics/triton", "/docs", "/openapi.json", "/"}
 
 
 @dataclass

@@ -10,9 +10,7 @@ import cutout_core.no_telemetry  # noqa: F401  # isort: skip  # the worker inher
 import hashlib
 import json
 import os
-import shutil
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from types import TracebackType
@@ -22,10 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cutout_build.catalogue import Catalogue
+from cutout_build.environment import environment_python
 from cutout_build.errors import BuildError
 from cutout_build.fetch import fetch
 from cutout_build.quality.cache import cached, digest
-from cutout_core.contract.paths import cache_root
 
 UInt8 = NDArray[np.uint8]
 
@@ -36,24 +34,8 @@ _WORKER = Path(__file__).with_name("peers_worker.py")
 
 
 def peers_python(requirements: Path = REQUIREMENTS) -> Path:
-    """The Python of the peers' environment, which is made the first time and again when the requirements change.
-
-    Raises BuildError where it cannot be installed.
-    """
-    folder = cache_root() / "peers"
-    python, mark = folder / "bin" / "python", folder / "requirements.sha256"
-    wanted = hashlib.sha256(requirements.read_bytes()).hexdigest()
-    if python.exists() and mark.is_file() and mark.read_text() == wanted:
-        return python
-    print(f"making the peers' environment in {folder} (once) ...", file=sys.stderr)
-    shutil.rmtree(folder, ignore_errors=True)
-    pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary=:all:"]
-    for command in ([sys.executable, "-m", "venv", str(folder)], [*pip, "-r", str(requirements)]):
-        done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
-        if done.returncode:
-            raise BuildError(f"the peers' environment could not be made: {done.stderr.strip()[-500:]}")
-    mark.write_text(wanted)
-    return python
+    """The Python of the peers' environment. Raises BuildError where it cannot be installed."""
+    return environment_python("peers", requirements)
 
 
 class Peers:

@@ -1,0 +1,10 @@
+#!/bin/sh
+# Serves, if the plans fit this GPU and this TensorRT; otherwise says which command rebuilds them and ends.
+set -eu
+repository=/tmp/model_repository
+python3 -m cutout_build plans --check
+rm -rf "$repository"
+python3 -m cutout_gateway.render "$repository" --profile gpu --source /opt/model_repository \
+    ${CUTOUT_MAX_BYTES:+--max-bytes "$CUTOUT_MAX_BYTES"} ${CUTOUT_MAX_PIXELS:+--max-pixels "$CUTOUT_MAX_PIXELS"}
+exec tritonserver "--model-repository=$repository" --disable-auto-complete-config --exit-on-error=false \
+    --exit-timeout-secs=20 --log-format=ISO8601 "$@"

@@ -1,0 +1,119 @@
+"""Plans: what is written, when nothing is done, and what is refused with which remedy."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from cutout_build.__main__ import main
+from cutout_build.errors import BuildError
+from cutout_build.gpu import plan as plan_module
+from cutout_build.gpu.cuda import Cuda, Gpu, NoGpuError
+from cutout_build.gpu.graphs import built_graphs
+from cutout_build.gpu.plan import Machine, PlanFacts, build_plans, check_plans
+from tests.unit.build.gpu.fake_tensorrt import FakeDriver, fake_tensorrt
+
+GPU = Gpu("Tesla T4", 75, 16 << 30, "13.0")
+
+
+def machine(version: int = 11, refuse: str = "") -> Machine:
+    trt = fake_tensorrt(version, refuse)
+    return Machine(GPU, trt.__version__, trt)
+
+
+def certify(engine: Path, certified: bool = True) -> None:
+    (graph,) = built_graphs(precisions=["int8"])
+    row = {"precision": "int8", "graph_sha256": graph.sha256, "certified": certified}
+    (engine / "certificate.json").write_text(json.dumps([row]))
+
+
+@pytest.mark.parametrize(("version", "flags"), [(10, 2), (11, 0)])
+def test_a_plan_has_its_facts_beside_it(engine: Path, version: int, flags: int) -> None:
+    here = machine(version)
+    (facts,) = build_plans(machine=here)
+    assert here.module.networks == [flags]
+    (profile,) = here.module.config.profiles
+    assert [shape[0] for shape in profile.shapes["IMAGE"]] == [1, 8, 16]
+    assert facts == PlanFacts.read(engine)
+    assert (facts.engine, facts.precision, facts.gpu, facts.tensorrt) == ("net", "fp32", GPU.name, here.tensorrt)
+    assert (engine / "model.plan").stat().st_size == facts.bytes
+    check_plans(here)
+
+
+def test_what_fits_is_not_built_again_and_timings_are_reused(engine: Path) -> None:
+    here = machine()
+    build_plans(machine=here)
+    build_plans(machine=here)
+    assert here.module.timing_caches == [b""]
+    build_plans(machine=here, force=True)
+    assert here.module.timing_caches == [b"", b"timings"]
+    (engine / "model.plan").write_bytes(b"damaged")
+    build_plans(machine=here)
+    assert len(here.module.timing_caches) == 3
+
+
+def test_the_fastest_certified_precision_is_built_and_an_uncertified_one_is_refused(engine: Path) -> None:
+    with pytest.raises(BuildError, match="no certified graph in int8; certified are: fp32"):
+        build_plans("int8", machine=machine())
+    certify(engine)
+    assert build_plans(machine=machine())[0].precision == "int8"
+    certify(engine, certified=False)
+    assert build_plans(machine=machine())[0].precision == "fp32"
+
+
+def test_a_plan_of_another_gpu_tensorrt_or_graph_is_refused_with_the_remedy(engine: Path) -> None:
+    here = machine()
+    build_plans(machine=here)
+    remedy = "Rebuild it: `python -m cutout_build plans`"
+    with pytest.raises(BuildError, match=f"built for Tesla T4, and this is NVIDIA L4. {remedy}"):
+        check_plans(replace(here, gpu=replace(GPU, name="NVIDIA L4", compute_capability=89)))
+    with pytest.raises(BuildError, match=f"built by TensorRT 11.2.1.2, and this is 11.3.0. {remedy}"):
+        check_plans(replace(here, tensorrt="11.3.0"))
+    (engine / "model.plan").write_bytes(b"damaged")
+    with pytest.raises(BuildError, match="the plan is missing or damaged"):
+        check_plans(here)
+    (engine / "model.onnx").write_bytes((engine / "model_int8.onnx").read_bytes())
+    with pytest.raises(BuildError, match="built from another fp32 graph"):
+        check_plans(here)
+
+
+def test_a_version_compatible_plan_runs_on_a_later_minor_version_only(engine: Path) -> None:
+    here = machine()
+    build_plans(machine=here, version_compatible=True)
+    assert here.module.config.flags == ["vc"]
+    check_plans(replace(here, tensorrt="11.3.0"))
+    for other in ("11.1.0", "12.0.0"):
+        with pytest.raises(BuildError, match="built by TensorRT"):
+            check_plans(replace(here, tensorrt=other))
+
+
+def test_a_refused_graph_is_told_with_tensorrts_reason(engine: Path) -> None:
+    with pytest.raises(BuildError, match=r"TensorRT 11\.2\.1\.2 refused net fp32: no kernel for conv_3"):
+        build_plans(machine=machine(refuse="no kernel for conv_3"))
+    assert not (engine / "model.plan").exists()
+
+
+def test_no_plan_is_told_with_the_command(engine: Path) -> None:
+    with pytest.raises(BuildError, match="run `python -m cutout_build plans`"):
+        check_plans(machine())
+
+
+def test_no_gpu_is_one_sentence(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(NoGpuError, match="driver lists none"):
+        Cuda(FakeDriver(gpus=0))
+
+    def none() -> Cuda:
+        return Cuda(FakeDriver(gpus=0))
+
+    monkeypatch.setattr(plan_module, "Cuda", none)
+    assert main(["plans"]) == 1
+    assert capsys.readouterr().err == "cutout_build: There is no NVIDIA GPU on this machine: its driver lists none.\n"
+
+
+def test_no_tensorrt_is_one_sentence(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(plan_module, "Cuda", lambda: Cuda(FakeDriver()))
+    assert main(["plans", "--check"]) == 1
+    assert "TensorRT's Python package is not installed" in capsys.readouterr().err

@@ -1,0 +1,101 @@
+"""deploy/ agrees with the packages, the settings, the metrics and itself."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import tomllib
+import yaml
+from google.protobuf import text_format
+from tritonclient.grpc import model_config_pb2
+
+from cutout_core.contract import Limits
+from cutout_core.contract.errors import ErrorCode
+from cutout_gateway.metrics import Metrics
+from cutout_gateway.server import _SEND_GRACE_S
+from cutout_gateway.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+DEPLOY = ROOT / "deploy"
+
+
+def read(name: str) -> Any:
+    return yaml.safe_load((DEPLOY / name).read_text())
+
+
+def names(requirements: list[str]) -> set[str]:
+    return {re.split(r"[\[<>=~; ]", line)[0].lower() for line in requirements if re.match(r"[A-Za-z]", line)}
+
+
+def test_the_images_get_every_package_that_ours_declare() -> None:
+    listed = {name: (DEPLOY / f"{name}-packages.txt").read_text().splitlines() for name in ("gateway", "triton")}
+    declared: dict[str, list[str]] = {}
+    for package in ("core", "gateway", "build"):
+        project = tomllib.loads((ROOT / package / "pyproject.toml").read_text())["project"]
+        declared[package] = [*project["dependencies"], *project.get("optional-dependencies", {}).get("imaging", [])]
+    gateway = names([*declared["core"], *declared["gateway"]]) - {"cutout-core"}
+    assert names(listed["gateway"]) == gateway
+    assert names(listed["triton"]) == names(declared["build"]) - {"cutout-core"}
+    locked = names((ROOT / "requirements.lock").read_text().splitlines())
+    assert names(listed["gateway"]) | names(listed["triton"]) <= locked
+
+
+def test_the_dockerfile_copies_what_exists_and_runs_as_a_user() -> None:
+    text = (DEPLOY / "Dockerfile").read_text()
+    for line in re.findall(r"^COPY (?!--from)(?:--chmod=755 )?(.+) \S+$", text, re.MULTILINE):
+        for source in line.split():
+            assert (ROOT / source).exists(), source
+    for stage in re.split(r"^FROM ", text, flags=re.MULTILINE)[1:]:
+        assert "ENTRYPOINT" not in stage or "USER 1000:1000" in stage
+    (release,) = re.findall(r"^ARG TRITON=(.+)$", text, re.MULTILINE)
+    for service in ("plans", "triton", "gateway"):
+        assert read("compose.yml")["services"][service]["image"].endswith(f":{release}")
+
+
+def test_services_are_hardened_checked_and_given_time_to_stop() -> None:
+    services = read("compose.yml")["services"]
+    for name, service in services.items():
+        assert service["read_only"], name
+        assert service["cap_drop"] == ["ALL"], name
+    for name in ("triton", "gateway"):
+        assert "healthcheck" in services[name]
+    assert services["triton"]["depends_on"]["plans"]["condition"] == "service_completed_successfully"
+    assert "shm_size" in services["triton"]
+    grace = int(services["gateway"]["stop_grace_period"].removesuffix("s"))
+    assert grace > float(services["gateway"]["environment"]["CUTOUT_SHUTDOWN_GRACE_S"]) + 2 * _SEND_GRACE_S
+    exit_timeout = re.search(r"--exit-timeout-secs=(\d+)", (DEPLOY / "triton.sh").read_text())
+    assert exit_timeout
+    assert int(services["triton"]["stop_grace_period"].removesuffix("s")) > int(exit_timeout[1])
+
+
+def test_the_gateways_environment_is_settings_that_it_takes() -> None:
+    environment = dict(read("compose.yml")["services"]["gateway"]["environment"])
+    filled = {key: re.sub(r"\$\{\w+:-(.*)\}", r"\1", value) for key, value in environment.items()}
+    fields = {key.removeprefix("CUTOUT_").lower(): value for key, value in filled.items()}
+    assert set(fields) <= set(Settings.model_fields)
+    settings = Settings(**fields)
+    assert (settings.profile, settings.limits) == ("gpu", Limits())
+    triton = read("compose.yml")["services"]["triton"]["environment"]
+    assert triton.items() <= environment.items()
+
+
+def test_prometheus_scrapes_the_services_and_the_alerts_know_the_metrics() -> None:
+    prometheus, services = read("prometheus.yml"), read("compose.yml")["services"]
+    for job in prometheus["scrape_configs"]:
+        assert job["static_configs"][0]["targets"][0].split(":")[0] in services
+    assert prometheus["rule_files"] == ["alerts.yml"]
+    exposed = Metrics().exposition().decode()
+    for rule in read("alerts.yml")["groups"][0]["rules"]:
+        for metric in re.findall(r"cutout_\w+", rule["expr"]):
+            assert metric in exposed, metric
+        for outcomes in re.findall(r'outcome=~?"([^"]+)"', rule["expr"]):
+            assert set(outcomes.split("|")) <= {code.value for code in ErrorCode}, rule["alert"]
+
+
+def test_the_gpu_engines_run_as_cuda_graphs() -> None:
+    for engine in ("segmentation", "segmentation_high", "matting"):
+        path = ROOT / "model_repository" / engine / "config.pbtxt"
+        config = text_format.Parse(path.read_text(), model_config_pb2.ModelConfig())
+        assert config.optimization.cuda.graphs, engine
