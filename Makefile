@@ -10,7 +10,7 @@ PIP_VERSION := 26.3
 PACKAGES := core client build gateway loadtest
 GROUPS_ := serve build test
 
-.PHONY: help setup models demo serve test test-fast quality train lint lock proto clean
+.PHONY: help setup models engines demo serve test test-fast quality train lint lock proto clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ $(STAMP): requirements.lock pyproject.toml $(PACKAGES:%=%/pyproject.toml)
 
 models: $(STAMP)  ## Fetch, convert and check the engines; HIGH=1: quality high too (does nothing when up to date)
 	@$(BIN)/python -m cutout_build models $(if $(HIGH),--high)
+
+engines: $(STAMP)  ## Certify every precision of the engines into reports/ (minutes; ENGINE=name, HIGH=1)
+	@$(BIN)/python -m cutout_build engines $(if $(ENGINE),--engine $(ENGINE)) $(if $(HIGH),--high)
 
 demo: models  ## Cut out real photos, or your own: make demo IMAGE=photo.jpg (or a folder)
 	@$(BIN)/python client/demo/run.py $(if $(IMAGE),"$(IMAGE)","$$($(BIN)/python -m cutout_build photos --folder)")
