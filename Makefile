@@ -30,7 +30,7 @@ $(STAMP): requirements.lock pyproject.toml $(PACKAGES:%=%/pyproject.toml)
 	@echo "installed into $(VENV)"
 
 models: $(STAMP)  ## Fetch, convert and check the engines; HIGH=1: quality high too (does nothing when up to date)
-	@$(BIN)/python -m cutout_build models $(if $(HIGH),--high)
+	@$(BIN)/python -m cutout_build models $(if $(ENGINE),--engine $(ENGINE)) $(if $(HIGH),--high)
 
 engines: $(STAMP)  ## Certify every precision of the engines into reports/ (minutes; ENGINE=name, HIGH=1)
 	@$(BIN)/python -m cutout_build engines $(if $(ENGINE),--engine $(ENGINE)) $(if $(HIGH),--high)

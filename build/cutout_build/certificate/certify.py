@@ -14,7 +14,7 @@ from cutout_build.certificate.cases import Case, certificate_cases
 from cutout_build.certificate.runs import WAYS, Array, Way, answers, capabilities, native, times
 from cutout_build.certificate.sheet import write_sheet
 from cutout_build.certificate.verdict import Losses, judge, losses
-from cutout_core.contract.certificate import CertificateRow, choose
+from cutout_core.contract.certificate import CPU_RUNTIME, CertificateRow, choose
 from cutout_core.contract.engine import graph_name
 from cutout_core.contract.tensors import MATTING
 
@@ -46,6 +46,8 @@ def certify(engine: Engine, built: Built, count: int, sheets: Path, say: Callabl
         except (RuntimeError, ValueError) as error:
             row |= _failed(error)
         else:
+            if way.runtime == CPU_RUNTIME and not native(way):
+                reason += " Emulated: this CPU has no instructions for it."
             row |= _figures(lost) | {"certified": certified, "reason": reason}
             if way.precision != "fp32":
                 name = f"{engine.name}_{way.precision}_{way.hint or 'rounded'}.png"
@@ -96,7 +98,9 @@ def _facts(
         "gmac": built.report["graph"]["gmac"],
         **{f"ms_b{batch}": mine.get(batch) for batch in BATCHES},
         "speedup_vs_fp32": base[1] / mine[1] if mine else None,
-        "timing": "measured" if mine else "not run on this CPU: it has no instructions for this arithmetic",
+        "timing": "CPU time on one thread"
+        if mine
+        else "not run on this CPU: it has no instructions for this arithmetic",
         "license": engine.license.spdx,
         "cpu": cpu_name(),
         "tools": ", ".join(f"{name} {version(name)}" for name in ("openvino", "onnxruntime", "onnx")),

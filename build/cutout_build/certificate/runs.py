@@ -29,7 +29,7 @@ Runner = Callable[[Inputs], Array]
 _CAPABILITIES = {"FP32": "fp32", "BF16": "bf16", "FP16": "fp16"}
 #: Runs of which a time is the median, for batches of one and for larger ones, and the seconds an image over which
 #: larger batches are left out.
-_ROUNDS, _PATIENCE_S = (5, 1), 2.0
+_ROUNDS, _PATIENCE_S = (5, 2), 2.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,9 @@ from cutout_core.imaging.upscale import upscale
 
 Array = NDArray[np.float32]
 
+#: Floor of what a loss is relative to, so that one from zero is large and no error.
+_TINY = 1e-9
+
 
 @dataclass(frozen=True, slots=True)
 class CaseLoss:
@@ -65,8 +68,8 @@ def losses(cases: Sequence[Case], answers: Array, reference: Array, *, in_band: 
     return Losses(
         mae=_mean([row.mae for row in rows]),
         iou=_mean([row.iou for row in rows]),
-        gt_band_loss=mine / fp32_band - 1,
-        gt_iou_loss=1 - found / fp32_iou,
+        gt_band_loss=(mine - fp32_band) / max(fp32_band, _TINY),
+        gt_iou_loss=(fp32_iou - found) / max(fp32_iou, _TINY),
         band_error=mine / 1000,
         cases=rows,
     )

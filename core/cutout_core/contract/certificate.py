@@ -109,8 +109,8 @@ def choose(
     """The precision to serve on a CPU that runs `native` ("fp32", "bf16", "fp16") at speed.
 
     `auto` is the fastest that is certified: by measured speed where all candidates have one, else by the order of
-    PRECISIONS, and nothing that was measured to gain nothing over fp32. force: what is named is served without a certificate
-    too. Raises PrecisionError.
+    PRECISIONS, and nothing that was measured to gain nothing over fp32. force: what is named needs no
+    certificate. Raises PrecisionError.
     """
     if wanted == "auto":
         options = [o for p in PRECISIONS if (o := _option(p, manifest, rows, native)) is not None and o.certified]
