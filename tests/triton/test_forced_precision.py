@@ -45,9 +45,7 @@ def failing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
     return file
 
 
-def test_a_forced_precision_warns_every_caller_and_shows_in_info_and_metrics(
-    failing: bytes, tmp_path: Path
-) -> None:
+def test_a_forced_precision_warns_every_caller_and_shows_in_info_and_metrics(failing: bytes, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     gateway = start_gateway(tmp_path / "run", "--precision", "fp16", "--precision-force", ready_timeout_s=150)
     try:
