@@ -9,14 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cutout_build.bring_certificate import REPORT_NAME, bring_certificate, certified
+from cutout_build.bring_certificate import certified
 from cutout_build.build_engine import Built, build_engine
 from cutout_build.catalogue import Catalogue, Engine
+from cutout_build.certificate import commands as certificate_command
 from cutout_build.errors import BuildError
 from cutout_build.photos import PHOTOS, copy_photos, demo_folder, photos
-
-#: Composites with ground truth that a certificate is measured on.
-COUNT = 24
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -26,7 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.command == "models":
             _models(options)
         elif options.command == "engines":
-            _engines(options)
+            order = [engine.name for engine in Catalogue.load(options.catalogue).engines]
+            certificate_command.run(_chosen(options), order, options)
         else:
             _photos(options.out, folder_only=options.folder)
     except BuildError as error:
@@ -43,9 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     models = commands.add_parser("models", help="build the engines of the catalogue into the cache")
     models.add_argument("--force", action="store_true", help="build again even if nothing has changed")
     engines = commands.add_parser("engines", help="build and certify every precision; writes engines.json and .md")
-    engines.add_argument("--reports", type=Path, metavar="DIR", default=Path("reports"), help="default: reports")
-    engines.add_argument("--sheets", type=Path, metavar="DIR", default=Path("out/engines"), help="default: out/engines")
-    engines.add_argument("--count", type=int, default=COUNT, metavar="N", help=f"composites (default: {COUNT})")
+    certificate_command.add(engines)
     for command in (models, engines):
         command.add_argument("--engine", metavar="NAME", help="this one instead of every model's default")
         command.add_argument("--high", action="store_true", help="the engine of quality high too (300 MB to download)")
@@ -62,22 +59,6 @@ def _parser() -> argparse.ArgumentParser:
 def _chosen(options: argparse.Namespace) -> tuple[Engine, ...]:
     entries = Catalogue.load(options.catalogue)
     return (entries.engine(options.engine),) if options.engine else entries.defaults(high=options.high)
-
-
-def _engines(options: argparse.Namespace) -> None:
-    from cutout_build.certificate.certify import certify
-    from cutout_build.certificate.report import write_report
-
-    order = [engine.name for engine in Catalogue.load(options.catalogue).engines]
-    for engine in _chosen(options):
-        built = build_engine(engine)
-        rows = certify(engine, built, options.count, options.sheets, _progress)
-        page = write_report(options.reports, rows, order)
-        bring_certificate(built.manifest, built.folder, built.report, page.with_name(REPORT_NAME))
-        for row in rows:
-            served = ", served here" if row["served"] else ""
-            print(f"{engine.name} {row['precision']} ({row['runtime']}, {row['arithmetic']}): {row['reason']}{served}")
-        print(f"written: {page}")
 
 
 def _models(options: argparse.Namespace) -> None:
