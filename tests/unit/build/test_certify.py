@@ -22,7 +22,7 @@ from cutout_build.catalogue import Catalogue, Engine
 from cutout_build.certificate import certify as certify_module
 from cutout_build.certificate.cases import Case
 from cutout_build.certificate.certify import certify
-from cutout_build.certificate.runs import Way
+from cutout_build.certificate.runs import Way, times
 from cutout_build.certificate.verdict import judge, losses
 from cutout_build.errors import BuildError
 from cutout_build.quality.composites import encode_jpeg
@@ -32,6 +32,8 @@ from tests.unit.build.graphs import SIZE
 from tests.unit.build.test_build_engine import catalogue
 
 __all__ = ["catalogue"]
+
+pytestmark = pytest.mark.slow
 
 KEYS = {
     "engine", "precision", "runtime", "arithmetic", "mae", "iou", "gt_band_loss", "gt_iou_loss", "ms_b1",
@@ -66,6 +68,7 @@ def cases() -> list[Case]:
 def engine(catalogue: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Engine:
     """The tiny net of the builds' tests, with a quantized graph from a file."""
     monkeypatch.setattr(certify_module, "certificate_cases", lambda engine, count: cases())
+    monkeypatch.setattr(certify_module, "times", lambda graphs, *_: {way: {1: 1.0} for way in graphs})
     (plain,) = Catalogue.load(catalogue).defaults()
     graph = build_engine(plain, say=lambda line: None).folder / "model.onnx"
     quantize_static(
@@ -95,7 +98,8 @@ def certified(engine: Engine, built: Built, tmp_path: Path) -> list[dict[str, ob
     return certify(engine, built, 2, tmp_path / "sheets", lambda line: None)
 
 
-def test_every_precision_gets_its_rows(engine: Engine, tmp_path: Path) -> None:
+def test_every_precision_gets_its_rows(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(certify_module, "times", times)
     built = build_engine(engine, say=lambda line: None)
     rows = certified(engine, built, tmp_path)
     assert [(row["precision"], row["runtime"], row["hint"]) for row in rows] == [
