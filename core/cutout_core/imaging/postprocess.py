@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from cutout_core.contract import Limits, Options, RowMeta
+from cutout_core.contract import Limits, Options, ResultWarning, RowMeta
 from cutout_core.contract.tensors import MODES, QUALITY_ENGINES
 from cutout_core.imaging.band import photo_grid
 from cutout_core.imaging.compose import flatten
