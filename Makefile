@@ -10,7 +10,7 @@ PIP_VERSION := 26.3
 PACKAGES := core client build gateway loadtest
 GROUPS_ := serve build test
 
-.PHONY: help setup models gate plans gpu-check demo serve test test-fast quality train lint lock proto clean
+.PHONY: help setup models engines gate plans gpu-check demo serve test test-fast quality train lint lock proto clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,7 +30,10 @@ $(STAMP): requirements.lock pyproject.toml $(PACKAGES:%=%/pyproject.toml)
 	@echo "installed into $(VENV)"
 
 models: $(STAMP)  ## Fetch, convert and check the engines; HIGH=1: quality high too (does nothing when up to date)
-	@$(BIN)/python -m cutout_build models $(if $(HIGH),--high)
+	@$(BIN)/python -m cutout_build models $(if $(ENGINE),--engine $(ENGINE)) $(if $(HIGH),--high)
+
+engines: $(STAMP)  ## Certify every precision of the engines into reports/ (minutes; ENGINE=name, HIGH=1)
+	@$(BIN)/python -m cutout_build engines $(if $(ENGINE),--engine $(ENGINE)) $(if $(HIGH),--high)
 
 gate: models  ## Parse and build every engine's graphs for TensorRT, on the CPU; writes reports/gate.{json,md}
 	@$(BIN)/python -m cutout_build gate --out reports

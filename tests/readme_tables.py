@@ -14,8 +14,9 @@ README = Path(__file__).parents[1] / "README.md"
 MARKETPLACES = README.parent / "docs" / "marketplaces.md"
 
 _SETTINGS = (
-    "http_host", "http_port", "grpc_host", "grpc_port", "triton_url", "precision", "threads", "max_bytes", "max_pixels",
-    "max_in_flight", "api_keys_file", "fetch_urls", "timeout_s", "shutdown_grace_s", "log_format",
+    "http_host", "http_port", "grpc_host", "grpc_port", "triton_url", "precision", "precision_force", "threads",
+    "max_bytes", "max_pixels", "max_in_flight", "api_keys_file", "fetch_urls", "timeout_s", "shutdown_grace_s",
+    "log_format",
 )  # fmt: skip
 
 

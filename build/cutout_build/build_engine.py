@@ -1,4 +1,4 @@
-"""One engine of the catalogue into the cache: fetch, prepare, check, write; nothing where it is up to date."""
+"""One engine of the catalogue into the cache: fetch, prepare, check, derive, write; nothing where it is up to date."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cutout_build import CONVERTER_VERSION
+from cutout_build.bring_certificate import bring_certificate
 from cutout_build.catalogue import Engine
 from cutout_build.fetch import fetch_all
 from cutout_build.photos import PHOTOS, photo
-from cutout_core.contract.engine import GRAPH_NAME, EngineManifest
+from cutout_core.contract.engine import GRAPH_NAME, EngineManifest, graph_name
 from cutout_core.contract.paths import engines_root
 from cutout_core.contract.tensors import MATTING
 
@@ -44,7 +45,8 @@ class Built:
 
 
 def build_engine(engine: Engine, *, force: bool = False, say: Callable[[str], None] = print) -> Built:
-    """Builds `engine` into `<engines_root>/<model>/{model.onnx, model.json, check.json}`.
+    """Builds `engine` into `<engines_root>/<model>/{model.onnx, model_fp16.onnx ..., model.json, check.json,
+    certificate.json}`.
 
     Does nothing where the folder holds what this catalogue entry and these tools would write, unless `force`. The
     folder is replaced as a whole. Raises BuildError.
@@ -54,6 +56,7 @@ def build_engine(engine: Engine, *, force: bool = False, say: Callable[[str], No
     with _lock(engines_root()):
         found = None if force else _up_to_date(folder, recipe)
         if found is not None:
+            bring_certificate(found.manifest, found.folder, found.report)
             return found
         published = fetch_all([network.weights for network in engine.networks], say)
         with tempfile.TemporaryDirectory(prefix=f".{engine.model}-", dir=folder.parent) as scratch:
@@ -70,16 +73,17 @@ def _build(
     engine: Engine, published: Sequence[Path], folder: Path, recipe: str, say: Callable[[str], None]
 ) -> tuple[EngineManifest, dict[str, Any]]:
     # Imported here because they take longer than finding out that nothing is to be done.
-    from cutout_build.check import check, precisions
+    from cutout_build.check import check
     from cutout_build.check_photos import network_inputs
     from cutout_build.prepare import facts
     from cutout_build.reference import published_answers
+    from cutout_build.variants import write_variants
 
     say(f"preparing {engine.name} ...")
     model = _served_graph(engine, published)
     graph = folder / GRAPH_NAME
     graph.write_bytes(model.SerializeToString(deterministic=True))
-    photos = {entry.name: photo(entry.name, say) for entry in PHOTOS.values() if entry.subject}
+    photos = {entry.name: photo(entry.name, say).read_bytes() for entry in PHOTOS.values() if entry.subject}
     inputs = network_inputs(photos, engine)
     say("computing what the published weights give ...")
     reference = published_answers(engine, published, list(inputs.values()))
@@ -91,15 +95,15 @@ def _build(
         mean=engine.recipe.mean,
         std=engine.recipe.std,
         divide_by_max=engine.recipe.divide_by_max,
-        precisions=precisions(comparisons),
         license=engine.license.spdx,
         source=engine.sources,
         source_sha256=engine.sources_sha256,
-        graph_sha256=_sha256(graph),
+        graphs={"fp32": _sha256(graph)} | write_variants(engine, graph, folder, say),
     )
     report = _report(engine, recipe, facts(model), comparisons, manifest)
     (folder / REPORT_NAME).write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     manifest.write(folder)
+    bring_certificate(manifest, folder, report)
     return manifest, report
 
 
@@ -129,10 +133,9 @@ def _report(
         "engine": engine.name,
         "model": engine.model,
         "license": asdict(engine.license),
-        "graph_sha256": manifest.graph_sha256,
+        "graphs": manifest.graphs,
         "graph": asdict(graph),
         "tools": {name: version(name) for name in _TOOLS},
-        "precisions": list(manifest.precisions),
         "comparisons": [asdict(comparison) for comparison in comparisons],
         "recipe_sha256": recipe,
     }
@@ -159,7 +162,9 @@ def _up_to_date(folder: Path, recipe: str) -> Built | None:
     try:
         manifest = EngineManifest.read(folder)
         report = json.loads((folder / REPORT_NAME).read_text(encoding="utf-8"))
-        whole = report["recipe_sha256"] == recipe and _sha256(folder / GRAPH_NAME) == manifest.graph_sha256
+        whole = report["recipe_sha256"] == recipe and all(
+            _sha256(folder / graph_name(precision)) == known for precision, known in manifest.graphs.items()
+        )
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return Built(folder, manifest, report, fresh=False) if whole else None

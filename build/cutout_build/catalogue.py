@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import tomllib
 
 from cutout_build.errors import BuildError
 from cutout_build.sources import Artifact, FileSource, NpmSource, PackageSource, Source, UrlSource
+from cutout_build.toml_table import Mistake, Table
+from cutout_core.contract import MAX_BATCH_SIZE
 from cutout_core.contract.tensors import ALPHA_SIZE, ENGINES, MATTING, OPTIONAL_MODELS
 from cutout_core.imaging.normalize import NetworkInput
 
@@ -46,17 +46,28 @@ class License:
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What the check must show.
-
-    fp32_max, fp32_mean: largest and mean |Δ| of the mask (0..1) of any photo, prepared against published graph.
-    bf16_mean: largest allowed mean |Δ| of a photo, bf16 against fp32. bf16_iou: lowest allowed intersection over
-    union at 0.5 of a photo. A precision that misses its bound is left out of the engine's manifest.
+    """What the build's check must show: largest and mean |Δ| of the mask or alpha (0..1) of any photo, prepared
+    against published graph, in fp32.
     """
 
     fp32_max: float
     fp32_mean: float
-    bf16_mean: float
-    bf16_iou: float
+
+
+@dataclass(frozen=True, slots=True)
+class Precision:
+    """A precision beside fp32, and what its certificate must show.
+
+    mae: largest allowed mean |Δ| from fp32, of the mask, or of the alpha in the edge band. gt_loss: largest allowed
+    relative loss of band error and of intersection over union against ground truth. keep: nodes, or kinds of them,
+    that the graph in fp16 leaves in fp32. graph: the file of the quantized graph ("int8"), None for the others.
+    """
+
+    name: str
+    mae: float
+    gt_loss: float
+    keep: tuple[str, ...] = ()
+    graph: Artifact | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +86,7 @@ class Engine:
 
     model: the repository's model that it serves. default: whether it is the one built where several serve `model`.
     recipe: how its input is made. networks: what it is made from; of a single one the recipe is the engine's. opset: of
-    the prepared graph.
+    the prepared graph. precisions: those beside fp32. batch: rows of a compiled plan: fewest, tuned for, most.
     """
 
     name: str
@@ -86,6 +97,15 @@ class Engine:
     networks: tuple[Network, ...]
     license: License
     check: Bounds
+    precisions: tuple[Precision, ...]
+    batch: tuple[int, int, int]
+
+    def precision(self, name: str) -> Precision:
+        """The entry of a precision beside fp32. Raises BuildError where the catalogue has none."""
+        for precision in self.precisions:
+            if precision.name == name:
+                return precision
+        raise BuildError(f"The catalogue gives {self.name!r} no precision {name!r}.")
 
     @property
     def sources(self) -> str:
@@ -135,7 +155,7 @@ class Catalogue:
             raise BuildError(f"The catalogue {path} is not TOML: {error}.") from error
         try:
             return cls(_with_defaults([_engine(name, table, path.parent) for name, table in tables.items()]))
-        except _Mistake as mistake:
+        except Mistake as mistake:
             raise BuildError(f"The catalogue {path} is wrong: {mistake}.") from mistake
 
 
@@ -146,80 +166,11 @@ def catalogue_path() -> Path:
     return installed if installed.exists() else package.parent / CATALOGUE_NAME
 
 
-class _Mistake(Exception):
-    """A mistake in the file, told by table and key."""
-
-
-class _Table:
-    """Reads the keys of one TOML table by type; `done` refuses what nobody asked for."""
-
-    def __init__(self, name: str, values: object) -> None:
-        if not isinstance(values, dict):
-            raise _Mistake(f"[{name}] is not a table")
-        self.name = name
-        self.values: dict[str, Any] = dict(values)
-
-    def take(self, key: str) -> Any:
-        if key not in self.values:
-            raise _Mistake(f"[{self.name}] has no {key!r}")
-        return self.values.pop(key)
-
-    def text(self, key: str) -> str:
-        value = self.take(key)
-        if not isinstance(value, str) or not value.strip():
-            raise _Mistake(f"[{self.name}] {key!r} is not a text with something in it")
-        return value
-
-    def flag(self, key: str, default: bool | None = None) -> bool:
-        if default is not None and key not in self.values:
-            return default
-        value = self.take(key)
-        if not isinstance(value, bool):
-            raise _Mistake(f"[{self.name}] {key!r} is neither true nor false")
-        return value
-
-    def whole(self, key: str, low: int, high: int) -> int:
-        value = self.take(key)
-        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            raise _Mistake(f"[{self.name}] {key!r} is not a whole number from {low} to {high}")
-        return value
-
-    def number(self, key: str, low: float, high: float) -> float:
-        return self._number(key, self.take(key), low, high)
-
-    def triple(self, key: str, low: float, high: float) -> tuple[float, float, float]:
-        values = self.take(key)
-        if not isinstance(values, list) or len(values) != 3:
-            raise _Mistake(f"[{self.name}] {key!r} is not a list of three numbers (red, green, blue)")
-        red, green, blue = (self._number(key, value, low, high) for value in values)
-        return red, green, blue
-
-    def _number(self, key: str, value: object, low: float, high: float) -> float:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            raise _Mistake(f"[{self.name}] {key!r} is not a number")
-        if not low <= value <= high:
-            raise _Mistake(f"[{self.name}] {key!r} is {value}, outside {low}..{high}")
-        return float(value)
-
-    def table(self, key: str) -> _Table:
-        return _Table(f"{self.name}.{key}", self.take(key))
-
-    def tables(self, key: str) -> list[_Table]:
-        values = self.take(key)
-        if not isinstance(values, list) or len(values) < 2:
-            raise _Mistake(f"[{self.name}] {key!r} is not a list of two tables or more")
-        return [_Table(f"{self.name}.{key}.{index}", value) for index, value in enumerate(values)]
-
-    def done(self) -> None:
-        if self.values:
-            raise _Mistake(f"[{self.name}] has unknown keys: {', '.join(sorted(self.values))}")
-
-
 def _engine(name: str, values: object, folder: Path) -> Engine:
-    table = _Table(name, values)
+    table = Table(name, values)
     model = table.text("model")
     if model not in ENGINES:
-        raise _Mistake(f"[{name}] 'model' is {model!r}; the models that run a network are {', '.join(ENGINES)}")
+        raise Mistake(f"[{name}] 'model' is {model!r}; the models that run a network are {', '.join(ENGINES)}")
     licence, check = table.table("license"), table.table("check")
     recipe = _PIXELS if model == MATTING.name else _recipe(table)
     engine = Engine(
@@ -233,16 +184,44 @@ def _engine(name: str, values: object, folder: Path) -> Engine:
         check=Bounds(
             fp32_max=check.number("fp32_max", 0.0, 1.0),
             fp32_mean=check.number("fp32_mean", 0.0, 1.0),
-            bf16_mean=check.number("bf16_mean", 0.0, 1.0),
-            bf16_iou=check.number("bf16_iou", 0.0, 1.0),
         ),
+        precisions=_precisions(table, folder),
+        batch=_batch(table),
     )
     for part in (table, licence, check):
         part.done()
     return engine
 
 
-def _recipe(table: _Table) -> NetworkInput:
+def _precisions(table: Table, folder: Path) -> tuple[Precision, ...]:
+    """The sub-tables of `precisions`; an engine without one has fp32 alone."""
+    if "precisions" not in table.values:
+        return ()
+    part = table.table("precisions")
+    found: list[Precision] = []
+    for name in list(part.values):
+        if name not in ("bf16", "fp16", "int8"):
+            raise Mistake(f"[{part.name}] has {name!r}; beside fp32 there are bf16, fp16 and int8")
+        entry = part.table(name)
+        mae, gt_loss = entry.number("mae", 0.0, 1.0), entry.number("gt_loss", 0.0, 1.0)
+        keep = entry.names("keep") if name == "fp16" else ()
+        graph = _weights(entry.table("source"), folder) if name == "int8" else None
+        entry.done()
+        found.append(Precision(name, mae, gt_loss, keep, graph))
+    return tuple(found)
+
+
+def _batch(table: Table) -> tuple[int, int, int]:
+    values = table.take("batch")
+    if not isinstance(values, list) or len(values) != 3 or not all(type(v) is int for v in values):
+        raise Mistake(f"[{table.name}] 'batch' is not a list of three whole numbers (fewest, tuned for, most)")
+    low, best, high = values
+    if not 1 <= low <= best <= high <= MAX_BATCH_SIZE:
+        raise Mistake(f"[{table.name}] 'batch' is {values}; it rises from 1 at least to {MAX_BATCH_SIZE} at most")
+    return low, best, high
+
+
+def _recipe(table: Table) -> NetworkInput:
     return NetworkInput(
         size=table.whole("input_size", 32, 4096),
         mean=table.triple("mean", 0.0, 1.0),
@@ -251,7 +230,7 @@ def _recipe(table: _Table) -> NetworkInput:
     )
 
 
-def _networks(table: _Table, name: str, recipe: NetworkInput, folder: Path) -> tuple[Network, ...]:
+def _networks(table: Table, name: str, recipe: NetworkInput, folder: Path) -> tuple[Network, ...]:
     """The engine's one network by its `source`, or several by `networks`."""
     if "networks" not in table.values:
         return (Network(name, recipe, _weights(table.table("source"), folder)),)
@@ -261,17 +240,17 @@ def _networks(table: _Table, name: str, recipe: NetworkInput, folder: Path) -> t
         networks.append(Network(part.text("name"), _recipe(part), weights, part.number("vote", 0.01, 100.0)))
         part.done()
     if len({network.name for network in networks}) < len(networks):
-        raise _Mistake(f"[{name}] has two networks of one name")
+        raise Mistake(f"[{name}] has two networks of one name")
     if recipe.divide_by_max:
-        raise _Mistake(f"[{name}] 'divide_by_max' is for each of the networks, not for their common input")
+        raise Mistake(f"[{name}] 'divide_by_max' is for each of the networks, not for their common input")
     return tuple(networks)
 
 
-def _weights(table: _Table, folder: Path) -> Artifact:
+def _weights(table: Table, folder: Path) -> Artifact:
     sha256 = table.text("sha256")
     kind = _SOURCE_KINDS.get(frozenset(table.values))
     if kind is None:
-        raise _Mistake(
+        raise Mistake(
             f"[{table.name}] has the keys {', '.join(sorted(table.values)) or 'none'} beside 'sha256'; it takes "
             "either 'package', 'version' and 'member', or 'npm', 'version' and 'resource', or 'url', or 'file'"
         )
@@ -287,20 +266,20 @@ def _weights(table: _Table, folder: Path) -> Artifact:
     try:
         return Artifact(source, sha256)
     except ValueError as error:
-        raise _Mistake(f"[{table.name}] {error}") from error
+        raise Mistake(f"[{table.name}] {error}") from error
 
 
 def _with_defaults(engines: list[Engine]) -> tuple[Engine, ...]:
     """An engine that serves its model alone is its default; where several do, the file must say which one is."""
     if not engines:
-        raise _Mistake("it names no engine")
+        raise Mistake("it names no engine")
     settled: list[Engine] = []
     for engine in engines:
         rivals = [other for other in engines if other.model == engine.model]
         chosen = [other.name for other in rivals if other.default]
         if len(rivals) > 1 and len(chosen) != 1:
             names = ", ".join(other.name for other in rivals)
-            raise _Mistake(
+            raise Mistake(
                 f"{names} all serve {engine.model!r}, and {len(chosen)} of them say 'default = true' instead of one"
             )
         settled.append(engine if chosen else replace(engine, default=True))

@@ -1,10 +1,7 @@
-"""What a prepared graph gives on real photos, against the published one (`reference.py`) and across precisions.
+"""What a prepared graph gives on real photos, against the published one (`reference.py`), in fp32.
 
-Held against the reference are the prepared graph in ONNX Runtime and in OpenVINO, alone and in a batch, in fp32; and
-OpenVINO's bf16.
-
-OpenVINO computes bf16 natively where the CPU has it and emulates the same arithmetic, slowly, on other CPUs with
-AVX-512; on the rest the bf16 check is not run and bf16 is not offered.
+Held against the reference are the prepared graph in ONNX Runtime and in OpenVINO, alone and in a batch. What the other
+precisions are worth is the certificate's question (`certificate/`).
 """
 
 from __future__ import annotations
@@ -46,7 +43,7 @@ class PhotoDelta:
 class Comparison:
     """One way to run the prepared graph: `runtime`, its arithmetic and the rows a run; the reference; the photos.
 
-    `passed`: whether the bounds hold; None where it was not run, and then `note` tells why.
+    `passed`: whether the bounds hold.
     """
 
     runtime: str
@@ -54,9 +51,8 @@ class Comparison:
     batch: int
     against: str
     bounds: dict[str, float]
-    passed: bool | None
-    photos: tuple[PhotoDelta, ...] = ()
-    note: str = ""
+    passed: bool
+    photos: tuple[PhotoDelta, ...]
 
 
 def check(
@@ -67,8 +63,7 @@ def check(
     photos: name to one row of the graph's inputs; at least BATCH of them. reference: [N, 1, 512, 512], the published
     answer to each.
 
-    Raises BuildError where an fp32 bound is missed: then the prepared graph is not the published one. bf16 missing
-    its bound is a result, not an error.
+    Raises BuildError where a bound is missed: then the prepared graph is not the published one.
     """
     names, rows = list(photos), list(photos.values())
     comparisons: list[Comparison] = []
@@ -79,18 +74,7 @@ def check(
             some = slice(None) if batch == 1 else slice(batch)
             deltas = _deltas(names[some], _run(run, rows[some], batch), reference[some])
             comparisons.append(_fp32(runtime, batch, deltas, bounds))
-    say("checking openvino bf16 ...")
-    comparisons.append(_bf16(prepared, photos, reference, bounds))
     return tuple(comparisons)
-
-
-def precisions(comparisons: Sequence[Comparison]) -> tuple[str, ...]:
-    """The precisions that may be served, fastest first: those whose comparisons all passed."""
-    return tuple(
-        precision
-        for precision in ("bf16", "fp32")
-        if all(comparison.passed for comparison in comparisons if comparison.precision == precision)
-    )
 
 
 def _fp32(runtime: str, batch: int, deltas: tuple[PhotoDelta, ...], bounds: Bounds) -> Comparison:
@@ -104,17 +88,6 @@ def _fp32(runtime: str, batch: int, deltas: tuple[PhotoDelta, ...], bounds: Boun
             f"(bound {bounds.fp32_mean:.0e})."
         )
     return Comparison(runtime, "fp32", batch, _REFERENCE, limits, passed, deltas)
-
-
-def _bf16(prepared: Path, photos: dict[str, Inputs], reference: Array, bounds: Bounds) -> Comparison:
-    limits = {"mean": bounds.bf16_mean, "iou": bounds.bf16_iou}
-    try:
-        run = _openvino(prepared, "bf16")
-    except _UnsupportedPrecisionError as error:
-        return Comparison("openvino", "bf16", 1, _REFERENCE, limits, None, note=str(error))
-    deltas = _deltas(list(photos), _run(run, list(photos.values()), 1), reference)
-    passed = all(delta.mean <= bounds.bf16_mean and delta.iou >= bounds.bf16_iou for delta in deltas)
-    return Comparison("openvino", "bf16", 1, _REFERENCE, limits, passed, deltas)
 
 
 def _run(run: Callable[[Inputs], Array], rows: Sequence[Inputs], batch: int) -> Array:
@@ -148,20 +121,8 @@ def _onnxruntime(graph: Path) -> Callable[[Inputs], Array]:
     return run
 
 
-class _UnsupportedPrecisionError(Exception):
-    pass
-
-
-def _openvino(graph: Path, precision: str = "f32") -> Callable[[Inputs], Array]:
-    wanted = {"f32": openvino.Type.f32, "bf16": openvino.Type.bf16}[precision]
-    try:
-        compiled = openvino.Core().compile_model(str(graph), "CPU", {"INFERENCE_PRECISION_HINT": wanted})
-    except RuntimeError as error:
-        if precision == "f32":
-            raise
-        raise _UnsupportedPrecisionError(f"not run: {str(error).strip().splitlines()[-1]}") from error
-    if compiled.get_property("INFERENCE_PRECISION_HINT") != wanted:
-        raise _UnsupportedPrecisionError(f"not run: this CPU has no {precision}, native or emulated")
+def _openvino(graph: Path) -> Callable[[Inputs], Array]:
+    compiled = openvino.Core().compile_model(str(graph), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
 
     def run(inputs: Inputs) -> Array:
         return np.array(compiled(inputs)[0])

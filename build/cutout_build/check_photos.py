@@ -5,7 +5,6 @@ from __future__ import annotations
 import cutout_core.no_telemetry  # noqa: F401  # isort: skip
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import onnxruntime
 
@@ -20,8 +19,8 @@ from cutout_core.imaging.normalize import NetworkInput
 from cutout_core.imaging.preprocess import MATTING_IMAGE, MODE, SEGMENTATION_IMAGE, PreprocessSettings, preprocess_row
 
 
-def network_inputs(photos: Mapping[str, Path], engine: Engine) -> dict[str, Inputs]:
-    """Each photo file as one row of the engine's inputs, by name.
+def network_inputs(photos: Mapping[str, bytes], engine: Engine) -> dict[str, Inputs]:
+    """Each photo file (by name) as one row of the engine's inputs, by name.
 
     For `matting` the mask is what the built engine of `segmentation` finds. Raises BuildError where that is not built,
     or a photo cannot be decoded.
@@ -47,11 +46,11 @@ def network_inputs(photos: Mapping[str, Path], engine: Engine) -> dict[str, Inpu
     return found
 
 
-def _rows(photos: Mapping[str, Path], recipe: NetworkInput, wanted: tuple[str, ...]) -> dict[str, Inputs]:
+def _rows(photos: Mapping[str, bytes], recipe: NetworkInput, wanted: tuple[str, ...]) -> dict[str, Inputs]:
     settings = PreprocessSettings(Limits(), recipe)
     rows: dict[str, Inputs] = {}
-    for name, path in photos.items():
-        rows[name], meta = preprocess_row(path.read_bytes(), b"", settings, wanted)
+    for name, file in photos.items():
+        rows[name], meta = preprocess_row(file, b"", settings, wanted)
         if meta.error is not None:
-            raise BuildError(f"{path} cannot be used for the check: {meta.error.message}")
+            raise BuildError(f"{name} cannot be used for the check: {meta.error.message}")
     return rows

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import platform
+from collections.abc import Mapping
 from importlib.metadata import version
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -79,6 +80,18 @@ class Metrics:
             ["version", "profile", "triton", "python"],
             registry=self.registry,
         )
+        self.engine = Gauge(
+            "cutout_engine_info",
+            "Always 1; the labels are what each model serves and whether its precision is certified.",
+            ["model", "engine", "precision", "certified", "graph"],
+            registry=self.registry,
+        )
+        self.engine_mae = Gauge(
+            "cutout_engine_certificate_mae",
+            "Mean difference from fp32 (of 0..1) that the certificate of the served precision tells.",
+            ["model"],
+            registry=self.registry,
+        )
         self._create_children()
 
     def _create_children(self) -> None:
@@ -127,6 +140,16 @@ class Metrics:
         """Sets the build information; an unknown Triton version is the empty label."""
         self.build.clear()
         self.build.labels(version("cutout-gateway"), profile, triton, platform.python_version()).set(1)
+
+    def set_engines(self, engines: Mapping[str, Mapping[str, str]]) -> None:
+        """Sets what is served, from the parameters of the engines' configurations; what one does not tell is empty."""
+        self.engine.clear()
+        self.engine_mae.clear()
+        for model, told in engines.items():
+            names = (told.get("engine", ""), told.get("precision", ""), told.get("certified", ""))
+            self.engine.labels(model, *names, told.get("graph_sha256", "")[:12]).set(1)
+            if told.get("certificate_mae"):
+                self.engine_mae.labels(model).set(float(told["certificate_mae"]))
 
     def exposition(self) -> bytes:
         """The page in Prometheus' text format."""

@@ -173,6 +173,7 @@ class Server:
                 engines=engines_root(),
                 limits=settings.limits,
                 precision=settings.precision,
+                precision_force=settings.precision_force,
                 threads=settings.threads,
             ),
             on_exit=lambda status: self._changed.set(),
@@ -198,6 +199,7 @@ class Server:
                 if was_ready:
                     self._triton_version = await triton.server_version()
                     self.metrics.set_build(self.settings.profile, self._triton_version)
+                    self.metrics.set_engines(await triton.engine_parameters())
                     self._write_ready_file()
                     log.info("ready")
             with contextlib.suppress(TimeoutError):

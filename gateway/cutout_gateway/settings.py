@@ -53,8 +53,10 @@ class Settings(BaseSettings):
 
     profile: Literal["cpu", "gpu"] = "cpu"
     """Which engine configuration Triton is expected to run: cpu (OpenVINO) or gpu (TensorRT)."""
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """Arithmetic of the engines on the CPU; auto takes the fastest that passed its check and that the CPU has."""
+    precision: Literal["auto", "fp32", "bf16", "fp16", "int8"] = "auto"
+    """Precision of the engines on the CPU; auto takes the fastest that is certified and that the CPU has."""
+    precision_force: bool = False
+    """Serves the precision that is named even without a certificate; every response then carries a warning."""
     threads: int = Field(0, ge=0, le=1024)
     """Threads of the engines and of the pixel work; 0 takes one per core."""
     triton_url: str | None = None
@@ -135,6 +137,8 @@ class Settings(BaseSettings):
             raise ValueError("profile gpu needs triton_url: the embedded Triton has no TensorRT backend")
         if self.profile == "gpu" and self.precision != "auto":
             raise ValueError("precision is for the cpu profile: on a GPU the plan carries its precision")
+        if self.precision_force and self.precision == "auto":
+            raise ValueError("precision_force is for a precision that is named: set precision too")
         if self.triton_metrics_url is not None and self.triton_url is None:
             raise ValueError("triton_metrics_url is for an external Triton: set triton_url too")
         if self.api_keys is not None and self.api_keys_file is not None:

@@ -13,6 +13,7 @@ import pytest
 import tritonclient.grpc as triton
 from tritonclient.utils import InferenceServerException
 
+from cutout_core.contract.certificate import CERTIFICATE_NAME
 from cutout_core.contract.engine import EngineManifest
 from cutout_core.contract.paths import engines_root
 from cutout_core.contract.tensors import ENSEMBLES
@@ -69,7 +70,9 @@ def engines(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / engine).symlink_to(engines_root() / engine)
     stand_in = folder / "segmentation_high"
     stand_in.mkdir()
-    (stand_in / "model.onnx").symlink_to(engines_root() / "segmentation" / "model.onnx")
+    for path in (engines_root() / "segmentation").iterdir():
+        if path.suffix == ".onnx" or path.name == CERTIFICATE_NAME:
+            (stand_in / path.name).symlink_to(path)
     replace(EngineManifest.read(engines_root() / "segmentation"), model="segmentation_high").write(stand_in)
     return folder
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import cv2
@@ -17,6 +18,7 @@ from tritonclient.utils import InferenceServerException
 
 from cutout_build.photos import photo
 from cutout_core.contract import ErrorCode
+from cutout_core.contract.certificate import CertificateRow, write_certificate
 from cutout_core.contract.engine import EngineManifest
 from cutout_gateway.embedded import EmbeddedSettings
 from tests.quality.astronaut_polygon import astronaut_alpha
@@ -136,10 +138,14 @@ def test_without_quality_high_the_others_are_served(engines: Path, tmp_path: Pat
     for engine in ("segmentation", "matting"):
         (tmp_path / engine).symlink_to(engines / engine)
     if fault == "broken":
-        manifest = replace(EngineManifest.read(engines / "segmentation_high"), graph_sha256="0" * 64)
-        (tmp_path / "segmentation_high").mkdir()
-        (tmp_path / "segmentation_high" / "model.onnx").write_bytes(b"no graph")
-        manifest.write(tmp_path / "segmentation_high")
+        broken = tmp_path / "segmentation_high"
+        broken.mkdir()
+        (broken / "model.onnx").write_bytes(b"no graph")
+        sha256 = hashlib.sha256(b"no graph").hexdigest()
+        manifest = replace(EngineManifest.read(engines / "segmentation_high"), graphs={"fp32": sha256})
+        manifest.write(broken)
+        row = CertificateRow(manifest.engine, "fp32", "openvino", "fp32", "f32", sha256, True, 0.0, 1.0, "A test.")
+        write_certificate(broken, [asdict(row)])
     running = RunningTriton(EmbeddedSettings(engines=tmp_path))
     client = triton.InferenceServerClient(running.url)
     try:

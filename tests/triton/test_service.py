@@ -14,6 +14,7 @@ from PIL import Image
 
 from cutout_build.photos import photo
 from cutout_core.contract import cutout_pb2 as pb
+from cutout_core.contract.certificate import PRECISIONS
 from tests.integration.gateway_process import GatewayProcess, start_gateway
 from tests.quality.astronaut_polygon import astronaut_alpha
 
@@ -193,5 +194,7 @@ def test_tritons_metrics_and_info_are_reachable(service: GatewayProcess) -> None
     assert info["engines"]["matting"]["license"] == "Apache-2.0"
     assert info["triton"] == "2.51.0"
     assert info["profile"] == "cpu"
-    assert info["engines"]["segmentation"]["precision"] in {"fp32", "bf16"}
+    assert info["engines"]["segmentation"]["precision"] in PRECISIONS
+    assert info["engines"]["segmentation"]["certified"] == "true"
+    assert len(info["engines"]["segmentation"]["graph_sha256"]) == 64
     assert info["engines"]["segmentation"]["license"] == "Apache-2.0"

@@ -1,4 +1,4 @@
-"""The manifest beside every built engine: what it is, where it came from, and how its input is made.
+"""The manifest beside every built engine: what it is, where it came from, how its input is made, and its graphs.
 
 `cutout_build` writes it (`model.json`), the launcher renders the models' parameters from it.
 """
@@ -13,6 +13,11 @@ MANIFEST_NAME = "model.json"
 GRAPH_NAME = "model.onnx"
 
 
+def graph_name(precision: str) -> str:
+    """File of the graph of a precision; bf16 is another arithmetic of the fp32 graph."""
+    return GRAPH_NAME if precision in ("fp32", "bf16") else f"model_{precision}.onnx"
+
+
 @dataclass(frozen=True, slots=True)
 class EngineManifest:
     """One built engine.
@@ -23,7 +28,8 @@ class EngineManifest:
     mean, std: per-channel statistics of RGB in 0..1, applied after the optional division by the image's maximum. 0 and
         1 for `matting`, which takes 8-bit pixels.
     divide_by_max: whether each image is first divided by its largest value, as U²-Net's training did.
-    precisions: what may be served on the CPU, fastest first ("bf16", "fp32"): only what passed its check.
+    graphs: SHA-256 (hex) of the graph of each precision that there is ("fp32", "bf16", "fp16", "int8"); which of them
+        may be served is the certificate's to say.
     """
 
     model: str
@@ -32,11 +38,15 @@ class EngineManifest:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     divide_by_max: bool
-    precisions: tuple[str, ...]
     license: str
     source: str
     source_sha256: str
-    graph_sha256: str
+    graphs: dict[str, str]
+
+    @property
+    def graph_sha256(self) -> str:
+        """SHA-256 (hex) of the graph in fp32, which the others are made from."""
+        return self.graphs["fp32"]
 
     def write(self, folder: Path) -> None:
         """Writes `model.json` into `folder`."""
@@ -48,7 +58,9 @@ class EngineManifest:
         data = json.loads((folder / MANIFEST_NAME).read_text())
         try:
             data["mean"], data["std"] = tuple(data["mean"]), tuple(data["std"])
-            data["precisions"] = tuple(data["precisions"])
-            return cls(**data)
-        except (KeyError, TypeError) as error:
+            manifest = cls(**data)
+            if not manifest.graph_sha256:
+                raise KeyError("fp32")
+            return manifest
+        except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{folder / MANIFEST_NAME} is not an engine manifest: {error}") from error

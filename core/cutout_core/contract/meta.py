@@ -23,6 +23,7 @@ class ResultWarning(str, Enum):
     SUBJECT_TOUCHES_BORDER = "subject_touches_border"
     SEVERAL_SUBJECTS = "several_subjects"
     PROBABLY_TRANSPARENT = "probably_transparent"
+    UNCERTIFIED_PRECISION = "uncertified_precision"
 
 
 WARNING_MEANINGS: dict[ResultWarning, str] = {
@@ -33,6 +34,7 @@ WARNING_MEANINGS: dict[ResultWarning, str] = {
     ResultWarning.SUBJECT_TOUCHES_BORDER: "The subject reaches the photo's border and may be cut off there.",
     ResultWarning.SEVERAL_SUBJECTS: "There is more than one separate subject in the alpha.",
     ResultWarning.PROBABLY_TRANSPARENT: "A large part of the subject's inside is see-through, as of glass or a veil.",
+    ResultWarning.UNCERTIFIED_PRECISION: "The operator forced a precision that failed its certificate or has none.",
 }
 
 

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from cutout_core.contract import Limits, Options, RowMeta
+from cutout_core.contract import Limits, Options, ResultWarning, RowMeta
 from cutout_core.contract.tensors import MODES, QUALITY_ENGINES
 from cutout_core.imaging.band import photo_grid
 from cutout_core.imaging.compose import flatten
@@ -46,11 +46,13 @@ Float32 = npt.NDArray[np.float32]
 class PostprocessSettings:
     """Limits, and each engine's arithmetic for META (`{"segmentation": "bf16"}`).
 
+    uncertified: engines that were forced to a precision without a certificate, of which every row is warned.
     tiles: whether rows are prepared for the second look of quality `high` (`tile_pass`).
     """
 
     limits: Limits
     precision: Mapping[str, str] = field(default_factory=dict)
+    uncertified: frozenset[str] = frozenset()
     tiles: bool = False
 
 
@@ -94,6 +96,8 @@ def begin_row(row: RowInput, settings: PostprocessSettings) -> Draft:
             for engine in QUALITY_ENGINES[meta.quality]
             if engine in settings.precision
         }
+        if settings.uncertified.intersection(QUALITY_ENGINES[meta.quality]):
+            meta.warn(ResultWarning.UNCERTIFIED_PRECISION)
         draft.options = read_options(row.options, meta.quality, background_image=bool(row.background))
         draft.photo = _photo(row.image, draft.options, settings.limits, meta)
         draft.watch.lap("decode")

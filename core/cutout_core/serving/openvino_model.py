@@ -12,8 +12,6 @@ import numpy as np
 import openvino as ov
 import triton_python_backend_utils as pb_utils
 
-_HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
-
 
 class OpenVinoModel:
     """What Triton calls. The tensors' names and order are the configuration's.
@@ -27,7 +25,7 @@ class OpenVinoModel:
         self._inputs = [tensor["name"] for tensor in config["input"]]
         (self._output,) = (tensor["name"] for tensor in config["output"])
         graph = Path(args["model_repository"], args["model_version"], "model.onnx").resolve()
-        hint = _HINTS[text["precision"]]
+        hint = text["hint"]
         core = ov.Core()
         if text["compile_cache"]:
             core.set_property({"CACHE_DIR": text["compile_cache"]})

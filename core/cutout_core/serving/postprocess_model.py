@@ -24,7 +24,8 @@ class PostprocessModel:
         self.text = {key: value["string_value"] for key, value in config.items()}
         precision = {k.removeprefix("precision."): v for k, v in self.text.items() if k.startswith("precision.")}
         limits = Limits(int(self.text["max_bytes"]), int(self.text["max_pixels"]))
-        self.settings = PostprocessSettings(limits=limits, precision=precision)
+        uncertified = frozenset(self.text["uncertified"].split())
+        self.settings = PostprocessSettings(limits=limits, precision=precision, uncertified=uncertified)
         limit_threads(int(self.text["threads"]))
         self.mapper = BatchMapper(int(self.text["threads"]))
 

@@ -34,7 +34,8 @@ class EmbeddedSettings:
     """What the embedded Triton needs to know.
 
     source: the tracked model repository; None takes the checkout's. engines: None takes the cache's.
-    precision: `auto`, or one that the engine is certified for. threads: 0 takes one per core.
+    precision: `auto`, or one that the engine is certified for; precision_force: or is not.
+    threads: 0 takes one per core.
     """
 
     profile: str = "cpu"
@@ -42,6 +43,7 @@ class EmbeddedSettings:
     engines: Path | None = None
     limits: Limits = field(default_factory=Limits)
     precision: str = "auto"
+    precision_force: bool = False
     threads: int = 0
     backoff: Backoff = field(default_factory=Backoff)
 
@@ -148,5 +150,12 @@ class EmbeddedTriton:
             source,
             settings.engines or engines_root(),
             folder / "models",
-            RenderSettings(settings.profile, settings.limits, settings.precision, settings.threads, compiled),
+            RenderSettings(
+                settings.profile,
+                settings.limits,
+                settings.precision,
+                settings.precision_force,
+                settings.threads,
+                compiled,
+            ),
         )

@@ -6,6 +6,7 @@ the engines' statistics and precision, the engines' files. The tracked tree is o
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import shutil
 from collections.abc import Mapping
@@ -17,7 +18,8 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
 from cutout_core.contract import Limits
-from cutout_core.contract.engine import GRAPH_NAME, EngineManifest
+from cutout_core.contract.certificate import Choice, choose, read_certificate
+from cutout_core.contract.engine import GRAPH_NAME, EngineManifest, graph_name
 from cutout_core.contract.tensors import ENGINES, MODELS, OPTIONAL_MODELS, PROFILE_BACKENDS
 from cutout_gateway.embedded.machine import available_cores, native_precisions
 
@@ -35,7 +37,8 @@ class RepositoryError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class RenderSettings:
-    """What the operator decides. `precision`: `auto` or a manifest's; `threads`: 0 takes one per core.
+    """What the operator decides. `precision`: `auto` or one of the contract's; `force`: that one without a certificate
+    too; `threads`: 0 takes one per core.
 
     `compile_cache`: where OpenVINO keeps compiled graphs, None for nowhere.
     """
@@ -43,6 +46,7 @@ class RenderSettings:
     profile: str = "cpu"
     limits: Limits = field(default_factory=Limits)
     precision: str = "auto"
+    force: bool = False
     threads: int = 0
     compile_cache: Path | None = None
 
@@ -56,10 +60,19 @@ class Allotment:
 
 
 class ServedEngine(NamedTuple):
-    """An engine of the run-time repository, and the precision it is served with."""
+    """An engine of the run-time repository, and how it is served; no choice where a plan decides that."""
 
     manifest: EngineManifest
-    precision: str
+    choice: Choice | None
+
+    @property
+    def precision(self) -> str:
+        return self.choice.precision if self.choice is not None else "plan"
+
+    @property
+    def graph(self) -> str:
+        """File name of the graph that is served."""
+        return graph_name(self.precision) if self.choice is not None else GRAPH_NAME
 
 
 def allot(threads: int, cores: int) -> Allotment:
@@ -82,26 +95,6 @@ def default_source() -> Path:
     return folder
 
 
-def choose_precision(wanted: str, manifest: EngineManifest) -> str:
-    """The precision to serve `manifest`'s engine with. Raises `RepositoryError` where `wanted` cannot be.
-
-    `auto` is the first of the manifest's (fastest first) that the CPU has instructions for.
-    """
-    offered = ", ".join(manifest.precisions)
-    if wanted != "auto" and wanted not in manifest.precisions:
-        raise RepositoryError(
-            f"Engine {manifest.engine} is not certified for precision {wanted}: "
-            f"set CUTOUT_PRECISION to auto or one of: {offered}."
-        )
-    for precision in manifest.precisions if wanted == "auto" else (wanted,):
-        if precision == "fp32" or precision in native_precisions():
-            return precision
-    raise RepositoryError(
-        f"This CPU has no instructions for {wanted if wanted != 'auto' else offered}: "
-        + ("set CUTOUT_PRECISION to auto." if wanted != "auto" else "build an engine that is certified for fp32.")
-    )
-
-
 def render_repository(source: Path, engines: Path, target: Path, settings: RenderSettings) -> None:
     """Writes the run-time copy of `source` to `target`, which must not exist.
 
@@ -122,16 +115,16 @@ def render_repository(source: Path, engines: Path, target: Path, settings: Rende
     }
     if settings.profile == "cpu":
         values["tile_batch"] = str(_CPU_TILE_BATCH)
-    for engine, (manifest, precision) in served.items():
-        values[f"precision.{engine}"] = precision
-        values |= {f"{engine}.{name}": value for name, value in _input_values(manifest).items()}
+    values["uncertified"] = " ".join(e for e, one in served.items() if one.choice and not one.choice.certified)
+    for engine, one in served.items():
+        values[f"precision.{engine}"] = one.precision
+        values |= {f"{engine}.{name}": value for name, value in _input_values(one.manifest).items()}
     for model in MODELS:
         if model in OPTIONAL_MODELS and not set(OPTIONAL_MODELS).intersection(served):
             continue
         own = dict(values)
         if model in served:
-            manifest, precision = served[model]
-            own |= _engine_values(manifest, settings.compile_cache) | {"precision": precision}
+            own |= _engine_values(served[model], settings.compile_cache)
         for path in _config_paths(source / model):
             config = _read_config(path)
             _render(config, own, served, allotment)
@@ -139,10 +132,10 @@ def render_repository(source: Path, engines: Path, target: Path, settings: Rende
             rendered.parent.mkdir(parents=True, exist_ok=True)
             rendered.write_text(text_format.MessageToString(config))
         _copy_version(source / model / "1", target / model / "1")
-    for engine in served:
-        for name in (GRAPH_NAME, PLAN_NAME):
-            if (engines / engine / name).is_file():
-                (target / engine / "1" / name).symlink_to((engines / engine / name).resolve())
+    for engine, one in served.items():
+        for name, source_name in ((GRAPH_NAME, one.graph), (PLAN_NAME, PLAN_NAME)):
+            if (engines / engine / source_name).is_file():
+                (target / engine / "1" / name).symlink_to((engines / engine / source_name).resolve())
 
 
 def _served_engines(engines: Path, settings: RenderSettings) -> dict[str, ServedEngine]:
@@ -154,9 +147,8 @@ def _served_engines(engines: Path, settings: RenderSettings) -> dict[str, Served
             continue
         try:
             manifest = _manifest(engines / engine)
-            on_cpu = settings.profile == "cpu"
-            precision = choose_precision(settings.precision, manifest) if on_cpu else "plan"
-            served[engine] = ServedEngine(manifest, precision)
+            choice = _choice(engines / engine, manifest, settings) if settings.profile == "cpu" else None
+            served[engine] = ServedEngine(manifest, choice)
         except RepositoryError as error:
             if not optional:
                 raise
@@ -173,12 +165,41 @@ def _manifest(folder: Path) -> EngineManifest:
         raise RepositoryError(f"An engine's manifest cannot be read, run `make models`: {error}") from error
 
 
-def _engine_values(manifest: EngineManifest, compile_cache: Path | None) -> dict[str, str]:
-    # OpenVINO takes a compiled graph for current by the graph's path: a folder for each content makes that true.
-    compiled = str(compile_cache / manifest.graph_sha256[:16]) if compile_cache else ""
-    return {
-        "compile_cache": compiled,
-        "engine": manifest.engine,
+def _choice(folder: Path, manifest: EngineManifest, settings: RenderSettings) -> Choice:
+    """The precision by the certificate beside the engine; the graph's bytes must be those that it speaks of."""
+    try:
+        choice = choose(
+            settings.precision, manifest, read_certificate(folder), native_precisions(), force=settings.force
+        )
+    except ValueError as error:  # PrecisionError and a damaged certificate
+        raise RepositoryError(str(error)) from error
+    graph = folder / graph_name(choice.precision)
+    try:
+        with graph.open("rb") as stream:
+            found = hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise RepositoryError(f"{graph} cannot be read ({error.strerror}): run `make models`.") from error
+    if found != manifest.graphs[choice.precision]:
+        raise RepositoryError(f"{graph} is not the file that was built and certified: run `make models`.")
+    if not choice.certified:
+        log.warning("%s is served in %s without a certificate, because it was forced", manifest.model, choice.precision)
+    return choice
+
+
+def _engine_values(one: ServedEngine, compile_cache: Path | None) -> dict[str, str]:
+    values = {"engine": one.manifest.engine, "precision": one.precision}
+    if one.choice is None:
+        return values
+    sha256 = one.manifest.graphs[one.precision]
+    row = one.choice.row
+    return values | {
+        "hint": one.choice.hint,
+        # OpenVINO takes a compiled graph for current by the graph's path: a folder for each content makes that true.
+        "compile_cache": str(compile_cache / sha256[:16]) if compile_cache else "",
+        "graph_sha256": sha256,
+        "certified": str(one.choice.certified).lower(),
+        "certificate_mae": "" if row is None or row.mae is None else f"{row.mae:.6f}",
+        "certificate": row.reason if row is not None else "This graph is in no certificate.",
     }
 
 
@@ -217,12 +238,12 @@ def _render(
             config.parameters[key].string_value = values[key]
     if config.backend == "python":
         config.instance_group[0].count = allotment.instances
-    for engine, (manifest, _) in served.items():
+    for engine, one in served.items():
         sized = [tensor for tensor in config.output if tensor.name == f"{engine.upper()}_IMAGE"]
         if config.name == engine:
             sized = [tensor for tensor in config.input if tensor.name == "IMAGE"]
         for tensor in sized:
-            tensor.dims[1:] = [manifest.input_size] * 2
+            tensor.dims[1:] = [one.manifest.input_size] * 2
 
 
 def _copy_version(source: Path, target: Path) -> None:

@@ -14,12 +14,11 @@ from cutout_build import build_engine as build_module
 from cutout_build.__main__ import main
 from cutout_build.build_engine import build_engine
 from cutout_build.catalogue import Catalogue
-from cutout_build.check import Comparison, PhotoDelta, precisions
 from cutout_build.errors import BuildError
 from cutout_core.contract.engine import EngineManifest
 from tests.unit.build.graphs import SIZE, published_graph
 
-BOUNDS = "fp32_max = 1e-3\nfp32_mean = 1e-4\nbf16_mean = 0.1\nbf16_iou = 0.0\n"
+BOUNDS = "fp32_max = 1e-3\nfp32_mean = 1e-4\n"
 
 
 @pytest.fixture
@@ -30,10 +29,11 @@ def catalogue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "models.toml"
     path.write_text(
         f'[net]\nmodel = "segmentation"\ninput_size = {SIZE}\nmean = [0.5, 0.5, 0.5]\nstd = [0.5, 0.5, 0.5]\n'
-        'divide_by_max = false\nopset = 17\n[net.source]\nfile = "net.onnx"\n'
+        'divide_by_max = false\nopset = 17\nbatch = [1, 8, 16]\n[net.source]\nfile = "net.onnx"\n'
         f'sha256 = "{hashlib.sha256(weights.read_bytes()).hexdigest()}"\n'
         '[net.license]\nspdx = "CC0-1.0"\nattribution = "a test"\nhomepage = "none"\n'
         f"[net.check]\n{BOUNDS}"
+        "[net.precisions]\nbf16 = { mae = 0.01, gt_loss = 0.01 }\nfp16 = { mae = 0.004, gt_loss = 0.01, keep = [] }\n"
     )
     return path
 
@@ -50,7 +50,13 @@ def test_a_build_writes_graph_manifest_and_report(catalogue: Path, tmp_path: Pat
     built = build_engine(engine, say=lambda line: None)
     assert built.fresh
     assert built.folder == tmp_path / "cache" / "engines" / "segmentation"
-    assert sorted(path.name for path in built.folder.iterdir()) == ["check.json", "model.json", "model.onnx"]
+    assert sorted(path.name for path in built.folder.iterdir()) == [
+        "certificate.json",
+        "check.json",
+        "model.json",
+        "model.onnx",
+        "model_fp16.onnx",
+    ]
     assert [path.name for path in built.folder.parent.iterdir() if path.name != ".lock"] == ["segmentation"]
 
     manifest = EngineManifest.read(built.folder)
@@ -58,14 +64,14 @@ def test_a_build_writes_graph_manifest_and_report(catalogue: Path, tmp_path: Pat
     assert manifest.graph_sha256 == hashlib.sha256((built.folder / "model.onnx").read_bytes()).hexdigest()
     assert (manifest.engine, manifest.input_size, manifest.divide_by_max) == ("net", SIZE, False)
     assert manifest.mean == (0.5, 0.5, 0.5)
-    assert "fp32" in manifest.precisions
+    half = hashlib.sha256((built.folder / "model_fp16.onnx").read_bytes()).hexdigest()
+    assert manifest.graphs == {"fp32": manifest.graph_sha256, "bf16": manifest.graph_sha256, "fp16": half}
 
     report = json.loads((built.folder / "check.json").read_text())
     runs = {(entry["runtime"], entry["precision"], entry["batch"]) for entry in report["comparisons"]}
-    fp32 = {(runtime, "fp32", batch) for runtime in ("onnxruntime", "openvino") for batch in (1, 3)}
-    assert runs == fp32 | {("openvino", "bf16", 1)}
+    assert runs == {(runtime, "fp32", batch) for runtime in ("onnxruntime", "openvino") for batch in (1, 3)}
     for entry in report["comparisons"]:
-        assert entry["passed"] is True or entry["precision"] == "bf16"
+        assert entry["passed"] is True
         assert all(0 <= photo["mean"] <= photo["max"] <= 1 for photo in entry["photos"])
 
 
@@ -80,12 +86,14 @@ def test_a_second_build_does_nothing(catalogue: Path, monkeypatch: pytest.Monkey
     assert (first.folder / "model.onnx").stat().st_mtime_ns == stamp
 
 
-@pytest.mark.parametrize("change", ["graph", "manifest", "report", "catalogue", "converter", "force"])
+@pytest.mark.parametrize("change", ["graph", "half", "manifest", "report", "catalogue", "converter", "force"])
 def test_what_has_changed_is_built_again(catalogue: Path, monkeypatch: pytest.MonkeyPatch, change: str) -> None:
     (engine,) = Catalogue.load(catalogue).defaults()
     folder = build_engine(engine, say=lambda line: None).folder
     if change == "graph":
         (folder / "model.onnx").write_bytes(b"damaged")
+    elif change == "half":
+        (folder / "model_fp16.onnx").write_bytes(b"damaged")
     elif change == "manifest":
         (folder / "model.json").write_text("{}")
     elif change == "report":
@@ -110,15 +118,6 @@ def test_a_missed_fp32_bound_leaves_the_old_engine(catalogue: Path) -> None:
         build_engine(strict, say=lambda line: None)
     assert EngineManifest.read(first.folder) == first.manifest
     assert [path.name for path in first.folder.parent.iterdir() if path.name != ".lock"] == ["segmentation"]
-
-
-def test_a_precision_is_offered_only_where_its_check_passed() -> None:
-    def result(precision: str, passed: bool | None) -> Comparison:
-        return Comparison("openvino", precision, 1, "reference", {}, passed, (PhotoDelta("p", 0.0, 0.0, 1.0),))
-
-    assert precisions([result("fp32", True), result("bf16", True)]) == ("bf16", "fp32")
-    assert precisions([result("fp32", True), result("bf16", False)]) == ("fp32",)
-    assert precisions([result("fp32", True), result("bf16", None)]) == ("fp32",)
 
 
 def test_the_command_line_says_what_it_did(catalogue: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -23,6 +23,7 @@ mean = [0.5, 0.5, 0.5]
 std = [0.25, 0.25, 0.25]
 divide_by_max = true
 opset = 17
+batch = [1, 8, 16]
 
 [net.source]
 package = "some-package"
@@ -38,8 +39,10 @@ homepage = "https://example.org"
 [net.check]
 fp32_max = 1e-3
 fp32_mean = 1e-5
-bf16_mean = 0.01
-bf16_iou = 0.95
+
+[net.precisions]
+bf16 = {{ mae = 0.01, gt_loss = 0.01 }}
+fp16 = {{ mae = 0.004, gt_loss = 0.01, keep = [] }}
 """.format(sha256="0" * 64)
 
 
@@ -117,7 +120,7 @@ def test_one_engine_of_a_model_is_its_default(tmp_path: Path) -> None:
 
 def test_the_digest_changes_with_every_value(tmp_path: Path) -> None:
     (one,), (same,) = load(tmp_path, ENGINE).engines, load(tmp_path, ENGINE).engines
-    (other,) = load(tmp_path, ENGINE.replace("bf16_iou = 0.95", "bf16_iou = 0.96")).engines
+    (other,) = load(tmp_path, ENGINE.replace("mae = 0.004", "mae = 0.005")).engines
     assert one.digest() == same.digest() != other.digest()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
 from cutout_core.contract import Limits
+from cutout_core.contract.certificate import CertificateRow, write_certificate
 from cutout_core.contract.engine import EngineManifest
 from cutout_core.contract.tensors import MODELS
 from cutout_gateway.embedded import machine, repository
@@ -21,10 +22,12 @@ from cutout_gateway.embedded.repository import (
     RenderSettings,
     RepositoryError,
     allot,
-    choose_precision,
     default_source,
     render_repository,
 )
+
+GRAPH = b"graph"
+SHA256 = hashlib.sha256(GRAPH).hexdigest()
 
 MANIFEST = EngineManifest(
     model="segmentation",
@@ -33,15 +36,14 @@ MANIFEST = EngineManifest(
     mean=(0.1, 0.2, 0.3),
     std=(0.4, 0.5, 0.6),
     divide_by_max=False,
-    precisions=("bf16", "fp32"),
     license="Apache-2.0",
     source="test",
     source_sha256="0" * 64,
-    graph_sha256="ab" * 32,
+    graphs=dict.fromkeys(("fp32", "bf16"), SHA256),
 )
 
 
-MATTING = replace(MANIFEST, model="matting", engine="testmatting", input_size=512, precisions=("fp32",))
+MATTING = replace(MANIFEST, model="matting", engine="testmatting", input_size=512)
 HIGH = replace(MANIFEST, model="segmentation_high", engine="testhigh", input_size=640, mean=(0.5, 0.5, 0.5))
 HIGH_MODELS = {"segmentation_high", "postprocess_high", "cutout_high"}
 
@@ -49,8 +51,15 @@ HIGH_MODELS = {"segmentation_high", "postprocess_high", "cutout_high"}
 def add_engine(engines: Path, manifest: EngineManifest) -> None:
     folder = engines / manifest.model
     folder.mkdir(parents=True)
-    (folder / "model.onnx").write_bytes(b"graph")
+    (folder / "model.onnx").write_bytes(GRAPH)
     manifest.write(folder)
+    write_certificate(folder, [row(manifest.engine, "fp32"), row(manifest.engine, "bf16")])
+
+
+def row(engine: str, precision: str, certified: bool = True, sha256: str = SHA256) -> dict[str, object]:
+    hint = "bf16" if precision == "bf16" else "f32"
+    found = CertificateRow(engine, precision, "openvino", "test", hint, sha256, certified, 0.5, None, "Measured.")
+    return asdict(found)
 
 
 @pytest.fixture
@@ -106,7 +115,7 @@ def test_settings_and_manifest_land_in_the_configurations(engines: Path, tmp_pat
     assert values["engine"] == "testnet"
     assert values["precision"] == "fp32"
     assert values["threads"] == "3"
-    assert values["compile_cache"] == str(tmp_path / "compiled" / ("ab" * 8))
+    assert values["compile_cache"] == str(tmp_path / "compiled" / SHA256[:16])
     config, values = read(target, "matting", "configs", "cpu.pbtxt")
     assert [list(tensor.dims) for tensor in config.input] == [[3, 512, 512], [1, 512, 512], [3, 1, 1]]
     assert (values["engine"], values["precision"]) == ("testmatting", "fp32")
@@ -153,7 +162,9 @@ def test_with_its_engine_quality_high_is_rendered_for_it(engines: Path, tmp_path
 def test_a_fault_of_quality_high_leaves_the_rest(
     engines: Path, tmp_path: Path, fault: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    add_engine(engines, replace(HIGH, precisions=("bf16",)) if fault == "precision" else HIGH)
+    add_engine(engines, HIGH)
+    if fault == "precision":
+        write_certificate(engines / "segmentation_high", [row("testhigh", "bf16")])
     if fault == "manifest":
         (engines / "segmentation_high" / "model.json").write_text("{}")
     target = tmp_path / "models"
@@ -204,23 +215,66 @@ def test_an_unknown_profile_is_refused(engines: Path, tmp_path: Path) -> None:
         render_repository(default_source(), engines, tmp_path / "models", RenderSettings(profile="tpu"))
 
 
-def test_auto_takes_the_fastest_that_the_cpu_has(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert choose_precision("auto", MANIFEST) == "fp32"
+def render(engines: Path, tmp_path: Path, **settings: object) -> dict[str, str]:
+    """The parameters of `segmentation` in the rendered repository."""
+    target = tmp_path / "models"
+    shutil.rmtree(target, ignore_errors=True)
+    render_repository(default_source(), engines, target, RenderSettings(**settings))  # type: ignore[arg-type]
+    return read(target, "segmentation", "configs", "cpu.pbtxt")[1]
+
+
+def test_auto_is_the_fastest_that_is_certified_and_that_the_cpu_has(
+    engines: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = render(engines, tmp_path)
+    assert (values["precision"], values["hint"], values["certified"]) == ("fp32", "f32", "true")
+    assert (values["graph_sha256"], values["certificate_mae"]) == (SHA256, "0.500000")
+    assert values["certificate"] == "Measured."
     monkeypatch.setattr(repository, "native_precisions", lambda: frozenset({"fp32", "bf16"}))
-    assert choose_precision("auto", MANIFEST) == "bf16"
-    assert choose_precision("fp32", MANIFEST) == "fp32"
+    values = render(engines, tmp_path)
+    assert (values["precision"], values["hint"]) == ("bf16", "bf16")
 
 
-def test_a_precision_that_is_not_certified_is_refused() -> None:
-    with pytest.raises(RepositoryError, match="set CUTOUT_PRECISION to auto or one of: bf16, fp32"):
-        choose_precision("int8", MANIFEST)
+def test_a_graph_of_its_own_is_linked_for_its_precision(engines: Path, tmp_path: Path) -> None:
+    folder = engines / "segmentation"
+    (folder / "model_int8.onnx").write_bytes(b"quantized")
+    sha256 = hashlib.sha256(b"quantized").hexdigest()
+    replace(MANIFEST, graphs=MANIFEST.graphs | {"int8": sha256}).write(folder)
+    write_certificate(folder, [row("testnet", "fp32"), row("testnet", "int8", sha256=sha256)])
+    assert render(engines, tmp_path)["precision"] == "int8"
+    assert (tmp_path / "models" / "segmentation" / "1" / "model.onnx").read_bytes() == b"quantized"
 
 
-def test_a_precision_that_the_cpu_would_only_emulate_is_refused() -> None:
-    with pytest.raises(RepositoryError, match="no instructions for bf16"):
-        choose_precision("bf16", MANIFEST)
-    with pytest.raises(RepositoryError, match="no instructions for bf16"):
-        choose_precision("auto", replace(MANIFEST, precisions=("bf16",)))
+@pytest.mark.parametrize("failing", ["judged", "unknown graph"])
+def test_a_failing_precision_is_refused_unless_it_is_forced_and_then_marked(
+    engines: Path, tmp_path: Path, failing: str
+) -> None:
+    for model, engine in (("segmentation", "testnet"), ("matting", "testmatting")):
+        folder = engines / model
+        (folder / "model_int8.onnx").write_bytes(b"quantized")
+        sha256 = hashlib.sha256(b"quantized").hexdigest()
+        manifest = EngineManifest.read(folder)
+        replace(manifest, graphs=manifest.graphs | {"int8": sha256}).write(folder)
+        spoken_of = sha256 if failing == "judged" else "0" * 64
+        write_certificate(folder, [row(engine, "fp32"), row(engine, "int8", certified=False, sha256=spoken_of)])
+    assert render(engines, tmp_path)["precision"] == "fp32"
+    with pytest.raises(RepositoryError, match=r"testnet is not certified in int8: .* CUTOUT_PRECISION_FORCE"):
+        render(engines, tmp_path, precision="int8")
+    values = render(engines, tmp_path, precision="int8", force=True)
+    assert (values["precision"], values["certified"]) == ("int8", "false")
+    assert read(tmp_path / "models", "postprocess", "config.pbtxt")[1]["uncertified"] == "segmentation matting"
+
+
+def test_a_graph_that_is_not_the_certified_file_is_refused(engines: Path, tmp_path: Path) -> None:
+    (engines / "segmentation" / "model.onnx").write_bytes(b"exchanged")
+    with pytest.raises(RepositoryError, match="not the file that was built and certified: run `make models`"):
+        render(engines, tmp_path)
+
+
+def test_a_damaged_certificate_is_refused(engines: Path, tmp_path: Path) -> None:
+    (engines / "segmentation" / "certificate.json").write_text('[{"engine": "testnet"}]')
+    with pytest.raises(RepositoryError, match="is not a certificate"):
+        render(engines, tmp_path)
 
 
 @pytest.mark.parametrize(("threads", "cores", "expected"), [(0, 2, 2), (0, 64, 64), (1, 8, 1), (12, 4, 12)])

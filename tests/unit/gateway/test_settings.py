@@ -26,6 +26,8 @@ def test_the_environment_is_read_and_the_object_is_frozen(monkeypatch: pytest.Mo
         (["--max-bytes", "300000000"], "max_in_flight_bytes is below twice max_bytes"),
         (["--max-pixels", "300000000"], "max_in_flight_pixels is below twice max_pixels"),
         (["--profile", "gpu"], "needs triton_url"),
+        (["--precision-force"], "set precision too"),
+        (["--precision", "int4"], "CUTOUT_PRECISION"),
         (["--triton-url", "http://x:1/"], "without a scheme"),
         (["--triton-metrics-url", "http://x/metrics"], "set triton_url too"),
         (["--http-port", "5000", "--grpc-port", "5000"], "give each its own"),

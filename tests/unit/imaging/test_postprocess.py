@@ -81,6 +81,14 @@ def test_a_row(name: str) -> None:
     assert set(meta.warnings) <= {"low_contrast_edge"}  # a gradient has little contrast anywhere
 
 
+@pytest.mark.parametrize(("engine", "warned"), [("segmentation", True), ("matting", False)])
+def test_a_row_is_warned_of_an_engine_of_its_own_that_is_not_certified(engine: str, warned: bool) -> None:
+    settings = PostprocessSettings(Limits(), uncertified=frozenset({engine}))
+    _, before = preprocess_row(save(smooth(), "PNG"), b"", PREPROCESS, FAST)
+    _, meta = postprocess_row(RowInput(save(smooth(), "PNG"), b"", before.to_json(), disc(), None), settings)
+    assert ("uncertified_precision" in meta.warnings) is warned
+
+
 def test_quality_standard_takes_the_matting_networks_alpha_as_it_is() -> None:
     """A faint alpha stays faint, where a mask would be stretched; and the mask decides whether anything is there."""
     faint = disc() * np.float32(0.4)
