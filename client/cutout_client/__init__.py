@@ -13,6 +13,7 @@ how long a call may take and how often it is tried. Every error is a `CutoutClie
 from cutout_client._client import AsyncClient, Client
 from cutout_client._config import Retry, Timeout
 from cutout_client._exceptions import (
+    AccessDenied,
     Cancelled,
     ConnectError,
     CutoutClientError,
@@ -37,6 +38,7 @@ from cutout_client._version import __version__
 from cutout_core.contract import Box
 
 __all__ = [
+    "AccessDenied",
     "AsyncClient",
     "AsyncMockTransport",
     "AsyncTransport",

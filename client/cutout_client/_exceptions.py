@@ -11,6 +11,7 @@
         │                          quality_not_installed, not_found, method_not_allowed
         ├── InvalidImage           not_an_image, unsupported_format, truncated_image, corrupt_image
         ├── TooLarge               too_many_bytes, too_many_pixels
+        ├── AccessDenied           forbidden
         ├── UploadTimeout          request_timeout
         ├── Cancelled              cancelled
         ├── Overloaded             overloaded
@@ -126,6 +127,10 @@ class TooLarge(ServiceError):
     """More bytes or pixels than the server takes."""
 
 
+class AccessDenied(ServiceError):
+    """The server wants an API key that allows this, and got none or another."""
+
+
 class UploadTimeout(ServiceError):
     """The request's bytes arrived too slowly for the server."""
 
@@ -158,6 +163,7 @@ EXCEPTION_OF: dict[ErrorCode, type[ServiceError]] = {
     ErrorCode.UNKNOWN_OPTION: InvalidRequest,
     ErrorCode.INVALID_OPTION: InvalidRequest,
     ErrorCode.QUALITY_NOT_INSTALLED: InvalidRequest,
+    ErrorCode.FORBIDDEN: AccessDenied,
     ErrorCode.NOT_FOUND: InvalidRequest,
     ErrorCode.METHOD_NOT_ALLOWED: InvalidRequest,
     ErrorCode.NOT_AN_IMAGE: InvalidImage,

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict
-from typing import TypeVar
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
-from starlette.types import Message, Receive, Scope, Send
 
 from cutout_core.contract import ERROR_TABLE, CutoutError, ErrorCode
 from cutout_gateway.http_body import read_upload
+from cutout_gateway.http_caller import BoundedResponse, timeout_s, unless_disconnected
 from cutout_gateway.http_docs import add_docs, cutout_operation
 from cutout_gateway.http_errors import error_response
 from cutout_gateway.requests import CutoutReply, CutoutRequest, clean_request_id
@@ -27,10 +25,6 @@ from cutout_gateway.settings import Settings
 log = logging.getLogger("cutout.gateway.http")
 
 PROTOCOL = "http"
-_T = TypeVar("_T")
-
-#: Bytes of an answer that are handed to uvicorn at once.
-_PIECE = 256 * 1024
 
 #: Timings that go into Server-Timing, in the order of the path.
 _SERVER_TIMING = (
@@ -74,12 +68,12 @@ def create_app(
         request.state.request_id = request_id
         with service.admission.upload() as weight:
             upload = await read_upload(request, settings.max_bytes, settings.upload_timeout_s, weight)
-        deadline = received + _timeout_s(request, settings)
+        deadline = received + timeout_s(request, settings)
         work = service.cutout(CutoutRequest(upload.image, upload.options, request_id, PROTOCOL, deadline, received))
         request.state.counted = True
-        reply = await _unless_disconnected(request, work)
+        reply = await unless_disconnected(request, work)
         response = _json_reply(reply) if _wants_json(request) else _bytes_reply(reply)
-        return _Bounded(response, settings.send_timeout_s)
+        return BoundedResponse(response, settings.send_timeout_s)
 
     @app.head("/livez", include_in_schema=False)
     @app.get("/livez", summary="Whether the process is alive")
@@ -106,65 +100,6 @@ def create_app(
         return Response(await triton_metrics(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     return app
-
-
-class _Bounded(Response):
-    """A response that gives up on a caller who does not read it.
-
-    The body is handed over in pieces: uvicorn waits for the caller between two messages, never within one.
-    """
-
-    def __init__(self, response: Response, timeout_s: float) -> None:
-        self._response = response
-        self._timeout_s = timeout_s
-        self.background = None
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def send_in_pieces(message: Message) -> None:
-            body = message.get("body", b"")
-            for start in range(_PIECE, len(body), _PIECE):
-                await send({**message, "body": body[start - _PIECE : start], "more_body": True})
-            await send({**message, "body": body[(len(body) - 1) // _PIECE * _PIECE :]} if body else message)
-
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                await self._response(scope, receive, send_in_pieces)
-        except TimeoutError:
-            log.warning("a caller did not read its answer within %g s", self._timeout_s)
-
-
-async def _unless_disconnected(request: Request, work: Awaitable[_T]) -> _T:
-    """Awaits `work`, and cancels it when the caller hangs up first."""
-
-    async def disconnected() -> None:
-        while (await request.receive())["type"] != "http.disconnect":
-            pass
-
-    task = asyncio.ensure_future(work)
-    watcher = asyncio.ensure_future(disconnected())
-    try:
-        await asyncio.wait((task, watcher), return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            raise ClientDisconnect
-        return task.result()
-    finally:
-        watcher.cancel()
-        if not task.done():
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-
-
-def _timeout_s(request: Request, settings: Settings) -> float:
-    text = request.headers.get("x-cutout-timeout-ms")
-    if text is None:
-        return settings.timeout_s
-    if not text.isascii() or not text.isdigit() or int(text[:12]) < 1:
-        raise CutoutError(
-            ErrorCode.INVALID_OPTION,
-            "X-Cutout-Timeout-Ms takes whole milliseconds from 1.",
-            field="X-Cutout-Timeout-Ms",
-        )
-    return min(int(text[:12]) / 1000, settings.max_timeout_s)
 
 
 def _wants_json(request: Request) -> bool:

@@ -26,6 +26,7 @@ class ErrorCode(str, Enum):
     CORRUPT_IMAGE = "corrupt_image"
     TOO_MANY_BYTES = "too_many_bytes"
     TOO_MANY_PIXELS = "too_many_pixels"
+    FORBIDDEN = "forbidden"
     NOT_FOUND = "not_found"
     METHOD_NOT_ALLOWED = "method_not_allowed"
     REQUEST_TIMEOUT = "request_timeout"
@@ -76,6 +77,7 @@ _ROWS = (
     ErrorRow(ErrorCode.CORRUPT_IMAGE, "The image file is damaged.", 422, "INVALID_ARGUMENT"),
     ErrorRow(ErrorCode.TOO_MANY_BYTES, "The file is larger than the limit.", 413, "INVALID_ARGUMENT"),
     ErrorRow(ErrorCode.TOO_MANY_PIXELS, "The image has more pixels than the limit.", 413, "INVALID_ARGUMENT"),
+    ErrorRow(ErrorCode.FORBIDDEN, "The API key does not allow this.", 403, "PERMISSION_DENIED"),
     ErrorRow(ErrorCode.NOT_FOUND, "There is nothing at this path.", 404, "UNIMPLEMENTED"),
     ErrorRow(ErrorCode.METHOD_NOT_ALLOWED, "The path does not take this method.", 405, "UNIMPLEMENTED"),
     ErrorRow(ErrorCode.REQUEST_TIMEOUT, "The request's bytes took too long to arrive.", 408, "UNAVAILABLE", True),
