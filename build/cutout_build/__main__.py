@@ -1,4 +1,4 @@
-"""The command line: `python -m cutout_build models` and `python -m cutout_build photos`."""
+"""The command line: `python -m cutout_build models`, `photos` and `perf-analyzer`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 from cutout_build.build_engine import Built, build_engine
 from cutout_build.catalogue import Catalogue
 from cutout_build.errors import BuildError
+from cutout_build.perf_analyzer import perf_analyzer
 from cutout_build.photos import PHOTOS, copy_photos, demo_folder, photos
 
 
@@ -21,6 +22,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if options.command == "models":
             _models(options)
+        elif options.command == "perf-analyzer":
+            print(perf_analyzer(_progress))
         else:
             _photos(options.out, folder_only=options.folder)
     except BuildError as error:
@@ -39,6 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     models.add_argument("--high", action="store_true", help="the engine of quality high too (300 MB to download)")
     models.add_argument("--catalogue", type=Path, metavar="FILE", help="another catalogue than the one that came along")
     models.add_argument("--force", action="store_true", help="build again even if nothing has changed")
+    commands.add_parser("perf-analyzer", help="fetch NVIDIA's perf_analyzer and print where it is")
     pictures = commands.add_parser("photos", help="fetch the photographs of the demo and the tests")
     where = pictures.add_mutually_exclusive_group()
     where.add_argument("--out", type=Path, metavar="DIR", help="copy those with a subject into this folder")

@@ -37,7 +37,8 @@ OVERHEAD = 1024 * 1024
 _QUESTION_BYTES = 64 * 1024
 _QUESTION_S = 10.0
 
-_MODEL = r"/v2/models/(?P<model>[\w.~-]+)(?:/versions/\d+)?"
+_NAME = r"[\w~-][\w.~-]*"
+_MODEL = rf"/v2/models/(?P<model>{_NAME})(?:/versions/\d+)?"
 _INFER = re.compile(rf"{_MODEL}/infer", re.ASCII)
 _MODEL_READY = re.compile(rf"{_MODEL}/ready", re.ASCII)
 _QUESTIONS = {
@@ -45,9 +46,9 @@ _QUESTIONS = {
     "POST": re.compile(r"/v2/repository/index"),
 }
 _CONTROL = re.compile(
-    r"/v2/repository/models/[\w.~-]+/(?:load|unload)"
-    r"|/v2/(?:system|cuda)sharedmemory(?:/region/[\w.~-]+)?/(?:status|register|unregister)"
-    r"|/v2(?:/models/[\w.~-]+)?/trace/setting"
+    rf"/v2/repository/models/{_NAME}/(?:load|unload)"
+    rf"|/v2/(?:system|cuda)sharedmemory(?:/region/{_NAME})?/(?:status|register|unregister)"
+    rf"|/v2(?:/models/{_NAME})?/trace/setting"
     r"|/v2/logging",
     re.ASCII,
 )
