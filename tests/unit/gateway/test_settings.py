@@ -30,7 +30,7 @@ def test_the_environment_is_read_and_the_object_is_frozen(monkeypatch: pytest.Mo
         (["--triton-metrics-url", "http://x/metrics"], "set triton_url too"),
         (["--triton-http-url", "x:8000"], "set triton_url too"),
         (["--triton-url", "x:8001", "--triton-http-url", "http://x:8000"], "takes host:port"),
-        (["--admin-key", "short"], "at least 16 characters"),
+        (["--admin-key", "short"], "at least 16 items"),
         (["--http-port", "5000", "--grpc-port", "5000"], "give each its own"),
         (["--http-port", "70000"], "CUTOUT_HTTP_PORT"),
     ],
