@@ -10,7 +10,7 @@ PIP_VERSION := 26.3
 PACKAGES := core client build gateway loadtest
 GROUPS_ := serve build test
 
-.PHONY: help setup models engines gate plans gpu-check demo serve test test-fast quality train lint lock proto clean
+.PHONY: help setup models engines gate plans gpu-check demo serve test test-fast quality perf-analyzer train lint lock proto clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +58,10 @@ test-fast: $(STAMP)  ## Unit, integration and architecture tests, under a minute
 
 quality: models  ## Benchmark against peers into reports/ and out/quality (takes long; resumes; HIGH=1 models count too)
 	@$(BIN)/python -m cutout_build.quality benchmark
+
+perf-analyzer: models  ## Sweep ensembles and engines with NVIDIA's perf_analyzer through the gateway into reports/
+	@$(BIN)/python -m cutout_loadtest.perf_analyzer --program "$$($(BIN)/python -m cutout_build perf-analyzer)" \
+		--photos "$$($(BIN)/python -m cutout_build photos --folder)" --out reports $(if $(SERVER),--server $(SERVER))
 
 train: models  ## Train the matting network, or go on (hours on a CPU, minutes on a GPU), and export its weights
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --group train

@@ -15,3 +15,11 @@ def small_jpeg() -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=90)
     return buffer.getvalue()
+
+
+@pytest.fixture(scope="session")
+def huge_png() -> bytes:
+    """A PNG of 50 megapixels in some kilobytes."""
+    buffer = io.BytesIO()
+    Image.new("1", (10_000, 5_000)).save(buffer, "PNG")
+    return buffer.getvalue()

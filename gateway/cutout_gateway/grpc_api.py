@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -30,9 +30,11 @@ _SPARE_RPCS = 1000
 
 
 class GrpcApi:
-    """The gRPC server; `health` is switched by the readiness watch."""
+    """The gRPC server; `health` is switched by the readiness watch. more: handlers of further services, by name."""
 
-    def __init__(self, service: CutoutService, settings: Settings) -> None:
+    def __init__(
+        self, service: CutoutService, settings: Settings, more: Mapping[str, grpc.GenericRpcHandler] | None = None
+    ) -> None:
         self._service = service
         self._settings = settings
         self._health = health.aio.HealthServicer()
@@ -56,8 +58,11 @@ class GrpcApi:
         stream = grpc.stream_stream_rpc_method_handler(StreamApi(service, settings).remove_backgrounds)
         methods = {"RemoveBackground": handler, "RemoveBackgrounds": stream}
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, methods),))
+        self._server.add_generic_rpc_handlers(tuple((more or {}).values()))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
+        reflection.enable_server_reflection(
+            (SERVICE, *(more or {}), health.SERVICE_NAME, reflection.SERVICE_NAME), self._server
+        )
 
     async def start(self) -> int:
         """Starts to listen; returns the port. Raises RuntimeError where the address is taken."""

@@ -50,6 +50,13 @@ class Metrics:
             buckets=(1, 2, 3, 4, 6, 8, 12, 16),
             registry=self.registry,
         )
+        self.kserve = Histogram(
+            "cutout_kserve_seconds",
+            "Time of a served KServe v2 inference, by protocol and model.",
+            ["protocol", "model"],
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
         self.dropped = Counter(
             "cutout_dropped_rows",
             "Rows given up before their result, by place (queue, engine) and reason (deadline, cancelled).",
@@ -103,7 +110,7 @@ class Metrics:
             self.bytes.labels(direction)
         for quality in ENSEMBLES:
             self.ready.labels(quality).set(0)
-        for protocol in ("http", "grpc", "grpc_stream"):
+        for protocol in ("http", "grpc", "grpc_stream", "kserve_http", "kserve_grpc"):
             for outcome in (ErrorCode.OVERLOADED, ErrorCode.DEADLINE_EXCEEDED, ErrorCode.INTERNAL):
                 self.requests.labels(protocol, outcome.value, "none", "none")
 

@@ -26,6 +26,7 @@ from cutout_gateway.embedded import EmbeddedSettings, EmbeddedTriton
 from cutout_gateway.grpc_api import GrpcApi
 from cutout_gateway.http_api import create_app
 from cutout_gateway.http_protocol import HttpProtocol
+from cutout_gateway.kserve import KserveEdges
 from cutout_gateway.metrics import Metrics
 from cutout_gateway.service import CutoutService
 from cutout_gateway.settings import Settings
@@ -102,7 +103,8 @@ class Server:
             max_pixels=settings.max_batch_pixels,
         )
         service = CutoutService(settings.limits, Admission(budget), batcher, self.metrics, access)
-        grpc_api = GrpcApi(service, settings)
+        kserve = KserveEdges(service, settings, triton, self._triton_http_url())
+        grpc_api = GrpcApi(service, settings, kserve.grpc_handlers())
         app = create_app(
             service,
             settings,
@@ -110,6 +112,7 @@ class Server:
             self._triton_metrics,
             UrlFetcher(settings.fetch_rules),
         )
+        kserve.add_to(app)
         http = _Uvicorn(
             uvicorn.Config(
                 app,
@@ -142,8 +145,10 @@ class Server:
             await grpc_api.set_serving(False)
             self._drain = asyncio.create_task(service.drain(settings.shutdown_grace_s))
             await asyncio.gather(self._drain, return_exceptions=True)
+            kserve.stop()
             http.should_exit = True
             await asyncio.gather(http_task, grpc_api.stop(_SEND_GRACE_S), stop_task, return_exceptions=True)
+            await kserve.close()
             if settings.ready_file is not None:
                 settings.ready_file.unlink(missing_ok=True)
             log.info("no request is left; stopping Triton" if self._embedded else "no request is left")
@@ -181,6 +186,9 @@ class Server:
         await self._embedded.start()
         log.info("Triton itself: gRPC on %s, HTTP on %s", self._embedded.grpc_url, self._embedded.http_url)
         return self._embedded.grpc_url
+
+    def _triton_http_url(self) -> str | None:
+        return self._embedded.http_url if self._embedded is not None else self.settings.triton_http_url
 
     async def _watch(self, triton: TritonClient, service: CutoutService, grpc_api: GrpcApi) -> None:
         """Probes Triton for ever; a death of the embedded one is known at once, not at the next probe."""

@@ -50,6 +50,11 @@ class CutoutService:
         """Whether new requests would be served."""
         return self.readiness.ready and not self._draining
 
+    @property
+    def draining(self) -> bool:
+        """Whether the server is stopping and takes no new request."""
+        return self._draining
+
     def set_readiness(self, readiness: Readiness) -> None:
         """Takes the newest probe of Triton."""
         if readiness != self.readiness:

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from cutout_core.contract import MAX_BATCH_SIZE, Limits
@@ -63,6 +63,10 @@ class Settings(BaseSettings):
     """host:port of an external Triton's gRPC endpoint; when set, none is started."""
     triton_metrics_url: str | None = None
     """URL of the external Triton's metrics, shown at /metrics/triton."""
+    triton_http_url: str | None = None
+    """host:port of the external Triton's HTTP endpoint, for KServe v2 over HTTP; without it /v2 is gRPC only."""
+    admin_key: SecretStr | None = Field(None, min_length=16)
+    """Opens the control endpoints of KServe v2 (loading, shared memory, tracing, logging) to who sends it."""
     model_repository: Path | None = None
     """The model repository to serve; the default is the one of this checkout."""
 
@@ -112,11 +116,11 @@ class Settings(BaseSettings):
     log_format: Literal["text", "json"] = "text"
     """One line of text or one JSON object per event."""
 
-    @field_validator("triton_url")
+    @field_validator("triton_url", "triton_http_url")
     @classmethod
     def _plain_address(cls, value: str | None) -> str | None:
         if value is not None and ("/" in value or ":" not in value):
-            raise ValueError("takes host:port of Triton's gRPC endpoint, without a scheme")
+            raise ValueError("takes host:port, without a scheme")
         return value
 
     @model_validator(mode="after")
@@ -145,6 +149,8 @@ class Settings(BaseSettings):
             raise ValueError("api_keys and api_keys_file are both set: put all keys into the file")
         if self.fetch_hosts and not self.fetch_urls:
             raise ValueError("fetch_hosts is set, but fetch_urls is off: set fetch_urls too")
+        if self.triton_http_url is not None and self.triton_url is None:
+            raise ValueError("triton_http_url is for an external Triton: set triton_url too")
         if self.http_port and self.http_port == self.grpc_port and self.http_host == self.grpc_host:
             raise ValueError("http_port and grpc_port are the same: give each its own")
         return self

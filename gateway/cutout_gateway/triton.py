@@ -26,6 +26,9 @@ from cutout_gateway.shared_memory import InputRegions
 
 log = logging.getLogger("cutout.gateway.triton")
 
+#: The gRPC service of KServe v2.
+KSERVE = "inference.GRPCInferenceService"
+
 _UNLIMITED = -1
 _CHANNEL_OPTIONS = [
     ("grpc.max_send_message_length", _UNLIMITED),
@@ -161,6 +164,20 @@ class TritonClient:
                 self._regions.release(placed[0], answered=answered)
         del request.inputs[:], request.raw_input_contents[:]
         return await self._call(request, rows, deadline)
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection to Triton, so that a status is Triton's own."""
+        return self._channel.get_state() is grpc.ChannelConnectivity.READY
+
+    async def forward(self, method: str, message: bytes, timeout_s: float) -> bytes:
+        """Sends a serialized message of KServe v2 to a unary `method` and returns the serialized answer.
+
+        Raises `grpc.aio.AioRpcError` with Triton's own status, or with UNAVAILABLE or DEADLINE_EXCEEDED of gRPC's.
+        """
+        call = self._channel.unary_unary(f"/{KSERVE}/{method}")
+        answer: bytes = await call(message, timeout=timeout_s)
+        return answer
 
     def suspect(self, ensemble: str) -> bool:
         """Whether several batches in a row got no answer at all: one of the ensemble's steps may hang."""

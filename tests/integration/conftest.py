@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.integration.fake_triton import FakeTriton
+from tests.integration.fake_triton_http import FakeTritonHttp
 from tests.integration.gateway_process import GatewayProcess, start_gateway
 
 
@@ -37,3 +38,39 @@ def _gateway(_fake: FakeTriton, tmp_path_factory: pytest.TempPathFactory) -> Ite
 def gateway(_gateway: GatewayProcess, triton: FakeTriton) -> GatewayProcess:
     """A gateway before the well-behaved fake."""
     return _gateway
+
+
+#: The administrator's key of `kserve_gateway`.
+ADMIN_KEY = "a-key-of-the-tests-0123"
+
+
+@pytest.fixture(scope="session")
+def _http_fake() -> Iterator[FakeTritonHttp]:
+    server = FakeTritonHttp()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def triton_http(_http_fake: FakeTritonHttp) -> FakeTritonHttp:
+    """Triton's HTTP endpoint, well-behaved again for each test."""
+    _http_fake.reset()
+    return _http_fake
+
+
+@pytest.fixture(scope="session")
+def _kserve_gateway(
+    _fake: FakeTriton, _http_fake: FakeTritonHttp, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[GatewayProcess]:
+    flags = ["--triton-url", f"127.0.0.1:{_fake.port}", "--triton-http-url", f"127.0.0.1:{_http_fake.port}"]
+    flags += ["--max-bytes", "2000000", "--max-in-flight", "2", "--max-in-flight-pixels", "64000000"]
+    flags += ["--admin-key", ADMIN_KEY, "--upload-timeout-s", "2"]
+    gateway = start_gateway(tmp_path_factory.mktemp("kserve"), *flags)
+    yield gateway
+    assert gateway.stop() == 0
+
+
+@pytest.fixture
+def kserve_gateway(_kserve_gateway: GatewayProcess, triton: FakeTriton, triton_http: FakeTritonHttp) -> GatewayProcess:
+    """A gateway before both endpoints of a fake Triton, with an administrator's key and two permits."""
+    return _kserve_gateway
