@@ -30,6 +30,8 @@ from cutout_core.contract.paths import cache_root
 UInt8 = NDArray[np.uint8]
 
 REQUIREMENTS = Path(__file__).parents[2] / "peers-requirements.txt"
+#: The same and what rembg's server needs besides, which only the speed benchmark starts.
+SERVER_REQUIREMENTS = REQUIREMENTS.with_name("peers-server-requirements.txt")
 #: Of the methods in `peers_worker.py`: a change of what they compute needs the next number.
 VERSION = 1
 _WORKER = Path(__file__).with_name("peers_worker.py")
@@ -38,9 +40,9 @@ _WORKER = Path(__file__).with_name("peers_worker.py")
 def peers_python(requirements: Path = REQUIREMENTS) -> Path:
     """The Python of the peers' environment, which is made the first time and again when the requirements change.
 
-    Raises BuildError where it cannot be installed.
+    `NAME-requirements.txt` is installed into the cache's folder NAME. Raises BuildError where it cannot be.
     """
-    folder = cache_root() / "peers"
+    folder = cache_root() / requirements.stem.removesuffix("-requirements")
     python, mark = folder / "bin" / "python", folder / "requirements.sha256"
     wanted = hashlib.sha256(requirements.read_bytes()).hexdigest()
     if python.exists() and mark.is_file() and mark.read_text() == wanted:
