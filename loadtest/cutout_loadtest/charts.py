@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 760, 420, 70, 20, 64, 50
-_COLORS = ("#1769aa", "#c2571a", "#3a8a4d", "#8a3a86", "#9aa4ad", "#b59b1e")
+_COLORS = ("#1769aa", "#c2571a", "#3a8a4d", "#8a3a86", "#9aa4ad", "#b59b1e", "#4aa3c7", "#555555")
 
 #: Points (x, y) of one line.
 Line = Sequence[tuple[float, float]]
@@ -37,8 +37,9 @@ def line_chart(
         ]
     for number in range(int(x_max / x_step + 1e-9) + 1):
         parts.append(_text(x_at(number * x_step), _HEIGHT - _BOTTOM + 18, f"{number * x_step:g}", "middle"))
-    for name, x in (marks or {}).items():
-        parts += [_rule(x_at(x), _TOP, x_at(x), _HEIGHT - _BOTTOM, "#888"), _text(x_at(x) - 4, _TOP + 12, name, "end")]
+    for number, (name, x) in enumerate((marks or {}).items()):
+        across, down = x_at(x), _TOP + 12 + 16 * number
+        parts += [_rule(across, _TOP, across, _HEIGHT - _BOTTOM, "#888"), _text(across - 4, down, name, "end")]
     for line, color in zip(lines.values(), _COLORS * 3, strict=False):
         known = [(x_at(x), y_at(y)) for x, y in line if math.isfinite(x) and math.isfinite(y)]
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in known)

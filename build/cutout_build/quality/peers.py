@@ -50,6 +50,7 @@ def peers_python(requirements: Path = REQUIREMENTS) -> Path:
     print(f"making the peers' environment in {folder} (once) ...", file=sys.stderr)
     shutil.rmtree(folder, ignore_errors=True)
     pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary=:all:"]
+    pip.append("--no-deps")  # the files pin everything
     for command in ([sys.executable, "-m", "venv", str(folder)], [*pip, "-r", str(requirements)]):
         done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
         if done.returncode:
