@@ -10,7 +10,8 @@ PIP_VERSION := 26.3
 PACKAGES := core client build gateway loadtest
 GROUPS_ := serve build test
 
-.PHONY: help setup models engines gate plans gpu-check demo serve test test-fast quality perf-analyzer train lint lock proto clean
+.PHONY: help setup models engines gate plans gpu-check demo serve test test-fast quality train
+.PHONY: loadtest bench capacity perf-analyzer lint lock proto clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,6 +68,17 @@ train: models  ## Train the matting network, or go on (hours on a CPU, minutes o
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --group train
 	@$(BIN)/python -m cutout_build.matting train
 	@$(BIN)/python -m cutout_build.matting export
+
+loadtest: models  ## Open-loop load; SCENARIO=ramp|soak|burst URL=http://... ARGS="--grpc ..." (see docs/loadtest.md)
+	@$(BIN)/python -m cutout_loadtest $(or $(SCENARIO),ramp) $(if $(URL),--url $(URL)) \
+		--photos "$$($(BIN)/python -m cutout_build photos --folder)" $(ARGS)
+
+bench: models  ## Speed beside rembg into reports/ (20 minutes on a quiet machine; resumes); ARGS=--quick tries it
+	@$(BIN)/python -m cutout_loadtest bench \
+		--photo "$$($(BIN)/python -m cutout_build photos --folder)/astronaut.png" $(ARGS)
+
+capacity: $(STAMP)  ## Fit the cost of an image to reports/bench.json; ARGS="--check reports/loadtest_soak.json"
+	@$(BIN)/python -m cutout_loadtest capacity $(ARGS)
 
 lint: $(STAMP)  ## ruff and mypy --strict
 	@$(BIN)/ruff check --quiet .

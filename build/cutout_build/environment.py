@@ -32,6 +32,7 @@ def environment_python(name: str, requirements: Path) -> Path:
         print(f"making the environment {folder} (once) ...", file=sys.stderr)
         shutil.rmtree(folder, ignore_errors=True)
         pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary=:all:"]
+        pip.append("--no-deps")  # the files pin everything
         for command in ([sys.executable, "-m", "venv", str(folder)], [*pip, "-r", str(requirements)]):
             _run(command, name)
         mark.write_text(wanted)

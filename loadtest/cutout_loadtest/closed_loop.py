@@ -1,85 +1,93 @@
-"""A bounded closed loop: N callers, each with one request in flight, until a fixed number of requests is done.
+"""A bounded closed loop: N callers, each with one request in flight.
 
 It answers "how many images a second does this machine do"; it cannot answer "how long do callers wait at a given
-rate", because its callers slow down with the server (coordinated omission).
+rate", because its callers slow down with the server (coordinated omission): that is `open_loop`.
 """
 
 from __future__ import annotations
 
+import asyncio
 import itertools
-import statistics
-import threading
+import math
 import time
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from cutout_client import Client, CutoutClientError, Retry
+from cutout_loadtest.senders import open_sender
+from cutout_loadtest.shot import Outcome, Sender, Shot, cutout_shot
+from cutout_loadtest.stats import percentile
 
 
 @dataclass(frozen=True, slots=True)
 class LoadReport:
-    """What a run saw. Latencies in milliseconds, of the successful requests; `errors` by exception class."""
+    """What a run saw. Latencies in milliseconds, of the successful requests; `errors` by status."""
 
     requests: int
-    succeeded: int
     seconds: float
-    images_per_s: float
-    p50_ms: float
-    p95_ms: float
+    latencies_ms: list[float]
+    bytes_out: int
     errors: dict[str, int]
+
+    @property
+    def succeeded(self) -> int:
+        return len(self.latencies_ms)
+
+    @property
+    def images_per_s(self) -> float:
+        return self.succeeded / self.seconds
+
+    @property
+    def p50_ms(self) -> float:
+        return percentile(self.latencies_ms, 50)
+
+    @property
+    def p95_ms(self) -> float:
+        return percentile(self.latencies_ms, 95)
 
     def __str__(self) -> str:
         text = f"{self.images_per_s:.1f} images/s, p50 {self.p50_ms:.0f} ms, p95 {self.p95_ms:.0f} ms"
         return f"{text}, errors {self.errors}" if self.errors else text
 
 
-def run_closed_loop(url: str, images: Sequence[bytes], *, requests: int, concurrency: int) -> LoadReport:
-    """Sends `requests` images, round robin, with `concurrency` callers; nothing is retried.
+async def closed_loop(
+    sender: Sender, shots: Sequence[Shot], *, concurrency: int, requests: int = 0, seconds: float = 0.0
+) -> LoadReport:
+    """Sends shots round robin until `requests` are begun and `seconds` have passed, whichever is later.
 
-    Raises ValueError where there is no image, or a number is below 1.
+    Nothing is retried. Raises ValueError where there is no shot, no caller or no end.
     """
-    if not images or requests < 1 or concurrency < 1:
+    if not shots or concurrency < 1 or (requests < 1 and seconds <= 0):
         raise ValueError("a load needs an image, a request and a caller")
     numbers = itertools.count()
-    lock = threading.Lock()
-    latencies: list[float] = []
-    errors: Counter[str] = Counter()
-
-    def caller() -> None:
-        with Client(url, retry=Retry(attempts=1)) as client:
-            while (number := next(numbers)) < requests:
-                started = time.perf_counter()
-                try:
-                    client.remove_background(images[number % len(images)])
-                except CutoutClientError as error:
-                    with lock:
-                        errors[type(error).__name__] += 1
-                else:
-                    with lock:
-                        latencies.append((time.perf_counter() - started) * 1000)
-
+    outcomes: list[Outcome] = []
     started = time.perf_counter()
-    with ThreadPoolExecutor(concurrency) as pool:
-        for future in [pool.submit(caller) for _ in range(concurrency)]:
-            future.result()
-    seconds = time.perf_counter() - started
+
+    async def caller() -> None:
+        while (number := next(numbers)) < requests or time.perf_counter() - started < seconds:
+            outcomes.append(await sender.send(shots[number % len(shots)]))
+
+    await asyncio.gather(*(caller() for _ in range(concurrency)))
+    elapsed = time.perf_counter() - started
+    good = [outcome for outcome in outcomes if outcome.status == "ok"]
     return LoadReport(
-        requests=requests,
-        succeeded=len(latencies),
-        seconds=seconds,
-        images_per_s=len(latencies) / seconds,
-        p50_ms=percentile(latencies, 50),
-        p95_ms=percentile(latencies, 95),
-        errors=dict(errors),
+        len(outcomes),
+        elapsed,
+        [(outcome.done - outcome.sent) * 1000 for outcome in good],
+        sum(outcome.bytes_out for outcome in good),
+        dict(Counter(outcome.status for outcome in outcomes if outcome.status != "ok")),
     )
 
 
-def percentile(values: Sequence[float], percent: int) -> float:
-    """The inclusive percentile, 1..99; NaN without values."""
-    if not values:
-        return float("nan")
-    if len(values) == 1:
-        return values[0]
-    return statistics.quantiles(values, n=100, method="inclusive")[percent - 1]
+def run_closed_loop(url: str, images: Sequence[bytes], *, requests: int, concurrency: int) -> LoadReport:
+    """`closed_loop` with image files, for callers without an event loop. Raises ValueError as it does."""
+    shots = [cutout_shot("file", image, math.nan, {}) for image in images]
+
+    async def run() -> LoadReport:
+        sender = open_sender(url)
+        try:
+            return await closed_loop(sender, shots, concurrency=concurrency, requests=requests)
+        finally:
+            await sender.close()
+
+    return asyncio.run(run())

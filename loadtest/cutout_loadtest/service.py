@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-_START_TIMEOUT_S, _STOP_TIMEOUT_S = 180.0, 30.0
+_START_TIMEOUT_S, _STOP_TIMEOUT_S = 300.0, 30.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ def test_every_request_is_sent_and_timed(
     report = run_closed_loop(url, [small_jpeg], requests=12, concurrency=3)
     assert (report.requests, report.succeeded, report.errors) == (12, 12, {})
     assert sum(triton.batches) == 12
+    assert report.bytes_out == 12 * len(triton.result)
     assert 50 <= report.p50_ms <= report.p95_ms
     assert report.images_per_s == pytest.approx(12 / report.seconds)
 
@@ -31,10 +32,15 @@ def test_failures_are_counted_and_told(
 ) -> None:
     triton.fail_with = grpc.StatusCode.UNAVAILABLE
     (tmp_path / "a.jpg").write_bytes(small_jpeg)
-    assert main([str(tmp_path / "a.jpg"), "--url", gateway.http, "-n", "3", "-c", "1"]) == 1
-    assert "errors {'Unavailable': 3}" in capsys.readouterr().out
+    assert main(["closed", str(tmp_path / "a.jpg"), "--url", gateway.http, "-n", "3", "-c", "1"]) == 1
+    assert "errors {'model_unavailable': 3}" in capsys.readouterr().out
 
 
 def test_a_load_of_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="needs an image"):
         run_closed_loop("http://127.0.0.1:1", [], requests=1, concurrency=1)
+
+
+def test_a_server_that_is_not_there_is_an_outcome() -> None:
+    for url in ("http://127.0.0.1:1", "grpc://127.0.0.1:1"):
+        assert run_closed_loop(url, [b"image"], requests=2, concurrency=1).errors == {"connection_failed": 2}

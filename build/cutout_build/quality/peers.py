@@ -28,14 +28,19 @@ from cutout_build.quality.cache import cached, digest
 UInt8 = NDArray[np.uint8]
 
 REQUIREMENTS = Path(__file__).parents[2] / "peers-requirements.txt"
+#: The same and what rembg's server needs besides, which only the speed benchmark starts.
+SERVER_REQUIREMENTS = REQUIREMENTS.with_name("peers-server-requirements.txt")
 #: Of the methods in `peers_worker.py`: a change of what they compute needs the next number.
 VERSION = 1
 _WORKER = Path(__file__).with_name("peers_worker.py")
 
 
 def peers_python(requirements: Path = REQUIREMENTS) -> Path:
-    """The Python of the peers' environment. Raises BuildError where it cannot be installed."""
-    return environment_python("peers", requirements)
+    """The Python of the peers' environment: `NAME-requirements.txt` is installed into the cache's folder NAME.
+
+    Raises BuildError where it cannot be installed.
+    """
+    return environment_python(requirements.stem.removesuffix("-requirements"), requirements)
 
 
 class Peers:

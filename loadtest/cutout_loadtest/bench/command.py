@@ -1,0 +1,70 @@
+"""The command `bench`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from cutout_loadtest.bench.measure import Journal, make_inputs, measure
+from cutout_loadtest.bench.plan import CUTOUT, SYSTEMS, cells, quick_cells
+from cutout_loadtest.bench.quiet import warnings
+from cutout_loadtest.bench.report import write_bench
+from cutout_loadtest.bench.rows import make_rows
+from cutout_loadtest.bench.systems import CutoutServer, started
+from cutout_loadtest.bench.targets import check
+
+_QUALITIES = ("fast", "standard", "high")
+
+
+def add_parser(commands: Any) -> None:
+    """Adds the command to the command line's."""
+    parser: argparse.ArgumentParser = commands.add_parser("bench", help="beside rembg; some 20 minutes, can be resumed")
+    parser.set_defaults(run=run)
+    parser.add_argument("--photo", type=Path, required=True, help="the photo that all inputs are made from")
+    parser.add_argument("--repeats", type=int, default=3, help="default %(default)s")
+    parser.add_argument("--seconds", type=float, default=5.0, help="of one cell at least, default %(default)s")
+    parser.add_argument("--quick", action="store_true", help="a few cells, once, a second each: does it work?")
+    parser.add_argument("--fresh", action="store_true", help="forget what an interrupted run has measured")
+    parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=list(SYSTEMS))
+    parser.add_argument("--qualities", nargs="+", choices=_QUALITIES, default=list(_QUALITIES))
+    parser.add_argument("--only", default="", metavar="TEXT", help="only cells whose name has this, e.g. '4 MP jpeg'")
+    parser.add_argument("--work", type=Path, default=Path("out/bench"), metavar="DIR", help="inputs and the journal")
+    parser.add_argument("--out", type=Path, default=Path("reports"), metavar="DIR")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Returns 0: a missed target is told, not failed. Raises OSError, ValueError or RuntimeError."""
+    repeats, seconds = (1, 1.0) if options.quick else (options.repeats, options.seconds)
+    journal = Journal(options.work, f"{seconds} {options.photo.name}")
+    if options.fresh:
+        journal.path.unlink(missing_ok=True)
+    files = make_inputs(options.photo, options.work)
+    with started(set(options.systems)) as systems:
+        qualities = list(options.qualities)
+        server = systems.get(CUTOUT)
+        if isinstance(server, CutoutServer):
+            installed = server.qualities()
+            qualities = [quality for quality in qualities if quality in installed]
+        plan = quick_cells(qualities) if options.quick else cells(qualities)
+        plan = [cell for cell in plan if cell.system in systems and options.only in str(cell)]
+        results = measure(systems, plan, files, journal, repeats=repeats, seconds=seconds)
+    if not results:
+        raise ValueError("no cell is left to measure: --only, --systems or --qualities leave nothing")
+    rows = make_rows(results)
+    notes = warnings([r.calibration_ms for r in results], [r.foreign_cores for r in results])
+    missing = [quality for quality in options.qualities if quality not in qualities]
+    if missing:
+        notes.append(f"Not installed, so not measured: {', '.join(missing)}.")
+    if options.quick:
+        notes.append("A quick run: one repeat of a second a cell; its figures mean little.")
+    verdicts = check(rows)
+    page = write_bench(rows, verdicts, notes, options.out)
+    for note in notes:
+        print(f"WARNING: {note}")
+    for verdict in verdicts:
+        if verdict.reached is not None:
+            word = "reached" if verdict.reached else "MISSED "
+            print(f"{word} {verdict.target.text} ({verdict.target.quality}): {verdict.value:.2f}")
+    print(f"report: {page}")
+    return 0

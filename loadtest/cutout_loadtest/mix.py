@@ -1,0 +1,89 @@
+"""The seeded mix of requests: photos at sizes that people send, in the formats and options that they ask for."""
+
+from __future__ import annotations
+
+import io
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from cutout_loadtest.shot import Shot, cutout_shot
+
+#: Noise of the enlarged photos, 8-bit steps: without it an enlarged JPEG has far fewer bytes than a camera's.
+_NOISE = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One class of requests. weight: its share, relative to the others'. megapixels: 10⁶ pixels."""
+
+    weight: int
+    megapixels: float
+    input: str
+    output: str
+
+    def name(self, quality: str) -> str:
+        return f"{self.megapixels:g} MP {self.input} → {self.output}, {quality}"
+
+
+#: What a shop and its sellers upload: mostly phone photos that an app made smaller, some at full size. No service has
+#: published its own mix; the shares are ours, and --mix takes others.
+MIX = (
+    Kind(30, 0.26, "jpeg", "png"),
+    Kind(20, 1, "jpeg", "png"),
+    Kind(10, 1, "jpeg", "webp"),
+    Kind(20, 4, "jpeg", "png"),
+    Kind(10, 4, "jpeg", "jpeg"),
+    Kind(5, 12, "jpeg", "jpeg"),
+    Kind(3, 1, "png", "png"),
+    Kind(2, 1, "webp", "png"),
+)
+#: For tests and tiny machines.
+SMALL_MIX = (Kind(2, 0.26, "jpeg", "png"), Kind(1, 0.26, "png", "webp"))
+MIXES = {"real": MIX, "small": SMALL_MIX}
+
+#: Shots in a pool for each point of weight, in all; a request draws from the pool.
+_POOL = 100
+
+
+def make_shots(kinds: Sequence[Kind], folder: Path, quality: str, seed: int) -> list[Shot]:
+    """A pool in which each kind has its share; photos are drawn from `folder` with `seed`.
+
+    The encoded files are shared among the shots. Raises ValueError where the folder has no photo.
+    """
+    photos = sorted(path for path in folder.iterdir() if path.suffix.lower() in {".png", ".jpg", ".jpeg"})
+    if not photos:
+        raise ValueError(f"{folder} holds no PNG or JPEG")
+    total = sum(kind.weight for kind in kinds)
+    generator = random.Random(seed)
+    shots: list[Shot] = []
+    for kind in kinds:
+        options = {"output": kind.output, "quality": quality}
+        made = [
+            cutout_shot(
+                kind.name(quality), photo_file(photo, kind.megapixels, kind.input, seed), kind.megapixels, options
+            )
+            for photo in generator.sample(photos, min(2, len(photos)))
+        ]
+        shots += [made[number % len(made)] for number in range(max(1, round(_POOL * kind.weight / total)))]
+    return shots
+
+
+def photo_file(photo: Path, megapixels: float, encoding: str, seed: int = 0) -> bytes:
+    """The photo scaled to `megapixels` × 10⁶ pixels, with a little noise, encoded as jpeg (q90), png or webp (q90)."""
+    with Image.open(photo) as image:
+        rgb = image.convert("RGB")
+    factor = (megapixels * 1e6 / (rgb.width * rgb.height)) ** 0.5
+    size = (max(1, round(rgb.width * factor)), max(1, round(rgb.height * factor)))
+    pixels = np.asarray(rgb.resize(size, Image.Resampling.BICUBIC), np.float32)
+    noise = np.random.default_rng(seed).standard_normal((256, 256, 3), np.float32) * _NOISE
+    tiled = np.tile(noise, (size[1] // 256 + 1, size[0] // 256 + 1, 1))[: size[1], : size[0]]
+    noisy = Image.fromarray(np.clip(np.rint(pixels + tiled), 0, 255).astype(np.uint8))
+    buffer = io.BytesIO()
+    settings = {"jpeg": {"quality": 90}, "webp": {"quality": 90, "method": 0}, "png": {"compress_level": 1}}
+    noisy.save(buffer, encoding.upper(), **settings[encoding])
+    return buffer.getvalue()

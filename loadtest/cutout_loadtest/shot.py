@@ -1,0 +1,84 @@
+"""What is sent and what came of it: the two records that all of the load test shares."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Protocol
+from urllib.parse import urlencode
+
+from cutout_core.contract import cutout_pb2
+
+#: `Outcome.status` of a request that got its image.
+OK = "ok"
+#: Statuses that the generator itself gives, beside the codes of the service's error table.
+TIMEOUT, CONNECTION, PROTOCOL, CROWDED = "client_timeout", "connection_failed", "protocol", "too_many_open"
+
+
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """A request that is encoded before the run, so that sending it costs a write.
+
+    kind: its class in reports ("4 MP jpeg → png, standard"). http: head and body of an HTTP/1.1 request. grpc: the
+    message, encoded.
+    """
+
+    kind: str
+    megapixels: float
+    options: dict[str, str]
+    http: bytes = field(repr=False)
+    grpc: bytes = field(default=b"", repr=False)
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What came of one request; times in seconds of time.perf_counter(), NaN where that point was not reached.
+
+    status: OK, a code of the service's error table, or one of this module's. server: the stages' times as the server
+    told them, a Server-Timing header or the message's table.
+    """
+
+    status: str = PROTOCOL
+    sent: float = math.nan
+    first_byte: float = math.nan
+    done: float = math.nan
+    bytes_out: int = 0
+    server: str | dict[str, float] = ""
+
+    @property
+    def timings_ms(self) -> dict[str, float]:
+        """Milliseconds by stage."""
+        return _server_timing(self.server) if isinstance(self.server, str) else self.server
+
+
+class Sender(Protocol):
+    """Sends shots to one server. `send` never raises: what fails is an outcome."""
+
+    async def send(self, shot: Shot) -> Outcome: ...
+
+    async def close(self) -> None: ...
+
+
+def cutout_shot(kind: str, image: bytes, megapixels: float, options: dict[str, str]) -> Shot:
+    """A request to Cutout, for both protocols."""
+    message = cutout_pb2.RemoveBackgroundRequest(image=image, options=options).SerializeToString()
+    path = "/v1/cutouts" + (f"?{urlencode(options)}" if options else "")
+    return Shot(kind, megapixels, options, post(path, image, "application/octet-stream"), message)
+
+
+def post(path: str, body: bytes, content_type: str) -> bytes:
+    """An HTTP/1.1 POST. Its Host field names nobody: HTTP/1.1 wants one, and the servers here do not read it."""
+    head = f"POST {path} HTTP/1.1\r\nHost: loadtest\r\nContent-Type: {content_type}\r\n"
+    head += f"Content-Length: {len(body)}\r\n\r\n"
+    return head.encode("ascii") + body
+
+
+def _server_timing(header: str) -> dict[str, float]:
+    timings: dict[str, float] = {}
+    for metric in header.split(","):
+        name, _, value = metric.partition(";dur=")
+        try:
+            timings[name.strip()] = float(value)
+        except ValueError:
+            continue  # no duration: nothing to add up
+    return timings

@@ -1,0 +1,80 @@
+"""Figures from samples: percentiles, slope, knee, recovery. Pure functions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+def percentile(values: Sequence[float], percent: float) -> float:
+    """The inclusive percentile by linear interpolation, 0..100; NaN without values."""
+    if not values:
+        return math.nan
+    ordered = sorted(values)
+    place = (len(ordered) - 1) * percent / 100
+    low = math.floor(place)
+    high = min(low + 1, len(ordered) - 1)
+    return ordered[low] + (ordered[high] - ordered[low]) * (place - low)
+
+
+def slope(times: Sequence[float], values: Sequence[float]) -> float:
+    """Least-squares change of `values` for each unit of `times`; NaN with fewer than two instants."""
+    if len(times) < 2:
+        return math.nan
+    mean_t, mean_v = sum(times) / len(times), sum(values) / len(values)
+    spread = sum((t - mean_t) ** 2 for t in times)
+    if not spread:
+        return math.nan
+    return sum((t - mean_t) * (v - mean_v) for t, v in zip(times, values, strict=True)) / spread
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of a ramp: what was offered, what was answered well, both a second, and latencies in ms."""
+
+    offered: float
+    goodput: float
+    p50_ms: float
+    p99_ms: float
+
+
+def knee(steps: Sequence[Step]) -> Step | None:
+    """The step with the greatest goodput / mean-like latency (p50): the "power" of Kleinrock 1979, whose maximum is
+    where more load begins to buy more waiting than work. None without an answered step."""
+    answered = [step for step in steps if step.goodput > 0 and step.p50_ms > 0]
+    return max(answered, key=lambda step: step.goodput / step.p50_ms, default=None)
+
+
+def sustained(steps: Sequence[Step], p99_ms: float, share: float = 0.95) -> Step | None:
+    """The highest step up to which every one kept `share` of what was offered and the p99; None where none did."""
+    best = None
+    for step in sorted(steps, key=lambda step: step.offered):
+        if not (step.goodput >= share * step.offered and step.p99_ms <= p99_ms):
+            break
+        best = step
+    return best
+
+
+def recovery_s(
+    calm_ms: Sequence[float], after: Sequence[tuple[float, float]], factor: float = 2.0, windows: int = 3
+) -> float:
+    """Seconds from the end of an overload until the service is calm again.
+
+    calm_ms: latencies before it. after: (seconds since its end, latency in ms or infinity for a failure) of the
+    requests sent afterwards. Calm is the first of `windows` seconds in a row whose median stays within `factor` times
+    the p95 before; infinity where that never comes, NaN without requests on both sides.
+    """
+    if not calm_ms or not after:
+        return math.nan
+    bound = factor * percentile(calm_ms, 95)
+    by_second: dict[int, list[float]] = {}
+    for at, latency in after:
+        by_second.setdefault(int(at), []).append(latency)
+    calm = {second: percentile(values, 50) <= bound for second, values in by_second.items()}
+    last = max(by_second)
+    for second in range(last + 1):
+        span = range(second, min(second + windows, last + 1))
+        if all(calm.get(s, True) for s in span) and any(s in calm for s in span):
+            return float(second)
+    return math.inf

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from cutout_loadtest.slo import Slo
+from cutout_loadtest.stats import Step, knee, percentile, recovery_s, slope, sustained
+
+
+def test_percentiles_are_numpys() -> None:
+    values = np.random.default_rng(0).exponential(size=37).tolist()
+    for percent in (0, 50, 95, 99.9, 100):
+        assert percentile(values, percent) == pytest.approx(np.percentile(values, percent))
+    assert percentile([4.0], 99) == 4.0
+    assert math.isnan(percentile([], 50))
+
+
+def test_slope_is_least_squares() -> None:
+    rng = np.random.default_rng(1)
+    times = np.arange(50) / 10
+    values = 3 * times + rng.normal(size=50)
+    assert slope(times.tolist(), values.tolist()) == pytest.approx(np.polyfit(times, values, 1)[0])
+    assert math.isnan(slope([1.0], [2.0]))
+
+
+def test_the_knee_of_a_queue_lies_at_half_its_load() -> None:
+    """M/M/1: latency 1 / (mu - lambda), so goodput over latency is lambda (mu - lambda), greatest at mu / 2."""
+    steps = [Step(rate, rate, 1000 / (100 - rate), 5000 / (100 - rate)) for rate in range(10, 100, 10)]
+    found = knee(steps)
+    assert found is not None
+    assert found.offered == 50
+    assert knee([Step(1, 0, math.nan, math.nan)]) is None
+
+
+def test_the_sustained_rate_is_the_last_before_the_first_that_fails() -> None:
+    steps = [Step(10, 10, 5, 50), Step(20, 19.5, 6, 60), Step(30, 25, 7, 70), Step(40, 40, 5, 50)]
+    assert sustained(steps, 1000) == steps[1]
+    assert sustained(steps, 55) == steps[0]
+    assert sustained(steps, 10) is None
+
+
+def test_recovery_is_the_first_of_three_calm_seconds() -> None:
+    calm = [100.0] * 20
+    after = [(0.5, 900.0), (1.5, 150.0), (2.5, math.inf), (3.5, 120.0), (4.5, 190.0), (5.5, 110.0)]
+    assert recovery_s(calm, after) == 3
+    assert recovery_s(calm, [(at, math.inf) for at in range(5)]) == math.inf
+    assert recovery_s(calm, [(0.1, 90.0), (1.1, 90.0)]) == 0
+    assert math.isnan(recovery_s([], after))
+
+
+def test_objectives() -> None:
+    slo = Slo.parse(" p99_ms<=500 ")
+    assert str(slo) == "p99_ms <= 500"
+    assert slo.met({"p99_ms": 500.0})
+    assert not slo.met({"p99_ms": 500.1})
+    assert not slo.met({"p99_ms": math.nan}), "what was not measured is not met"
+    assert Slo.parse("goodput_share>=0.9").met({"goodput_share": 0.95})
+    for text in ("p99<=5", "p99_ms=5", "p99_ms<=fast"):
+        with pytest.raises(ValueError, match="is no objective"):
+            Slo.parse(text)
