@@ -21,6 +21,9 @@ from cutout_gateway.service import CutoutService
 
 log = logging.getLogger("cutout.gateway.kserve")
 
+#: What an inference request may hold beside tensors of `max_bytes`.
+OVERHEAD = 1024 * 1024
+
 _QUALITY_OF = {ensemble: quality for quality, ensemble in ENSEMBLES.items()}
 
 

@@ -16,7 +16,7 @@ import grpc
 
 from cutout_core.contract import CutoutError, ErrorCode
 from cutout_gateway.kserve_access import KserveAccess
-from cutout_gateway.kserve_admission import InferCall, KserveAdmission
+from cutout_gateway.kserve_admission import OVERHEAD, InferCall, KserveAdmission
 from cutout_gateway.kserve_upstream import first_part
 from cutout_gateway.kserve_wire import InferMessage, read_infer, stream_error, stream_response
 from cutout_gateway.metrics import OK
@@ -193,7 +193,7 @@ class KserveGrpc:
             with self._service.admission.upload() as weight:
                 message = await self._read(call, self._settings.upload_timeout_s)
                 weight.add(size=len(message))
-                infer = read_infer(message)
+                infer = self._read_infer(message)
             self._access.check_infer(call.headers, infer.facts)
         return await self._infer(call, message, infer, received)
 
@@ -229,7 +229,7 @@ class KserveGrpc:
         received, call_id = time.monotonic(), ""
         try:
             with self._counted(call):
-                infer = read_infer(message)
+                infer = self._read_infer(message)
                 call_id = infer.id
                 self._access.check_infer(call.headers, infer.facts)
             answer = await self._infer(call, message, infer, received)
@@ -238,6 +238,13 @@ class KserveGrpc:
         if answer.status is not grpc.StatusCode.OK:
             return stream_error(answer.details, call_id)
         return stream_response(answer.message)
+
+    def _read_infer(self, message: bytes) -> InferMessage:
+        """What admission needs of a request. Raises `CutoutError` TOO_MANY_BYTES or MALFORMED_REQUEST."""
+        if len(message) > self._settings.max_bytes + OVERHEAD:
+            limit = f"The message is larger than {self._settings.max_bytes + OVERHEAD} bytes."
+            raise CutoutError(ErrorCode.TOO_MANY_BYTES, limit)
+        return read_infer(message)
 
     async def _infer(self, call: _Call, message: bytes, infer: InferMessage, received: float) -> GrpcAnswer:
         admitted = InferCall(

@@ -20,7 +20,7 @@ from cutout_core.contract import ERROR_TABLE, CutoutError, ErrorCode
 from cutout_gateway.admission import Weight
 from cutout_gateway.http_connection import Bounded, timeout_of, unless_disconnected
 from cutout_gateway.kserve_access import KserveAccess
-from cutout_gateway.kserve_admission import InferCall, KserveAdmission
+from cutout_gateway.kserve_admission import OVERHEAD, InferCall, KserveAdmission
 from cutout_gateway.kserve_json import read_facts
 from cutout_gateway.kserve_upstream import TritonHttp
 from cutout_gateway.requests import clean_request_id
@@ -29,9 +29,6 @@ from cutout_gateway.settings import Settings
 log = logging.getLogger("cutout.gateway.kserve")
 
 PROTOCOL = "kserve_http"
-
-#: What an inference request may hold beside tensors of `max_bytes`; the same as a gRPC message may.
-OVERHEAD = 1024 * 1024
 
 #: Largest body of a question about a model or the server, bytes, and the longest wait for its answer, seconds.
 _QUESTION_BYTES = 64 * 1024

@@ -63,7 +63,7 @@ def _kserve_gateway(
     _fake: FakeTriton, _http_fake: FakeTritonHttp, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[GatewayProcess]:
     flags = ["--triton-url", f"127.0.0.1:{_fake.port}", "--triton-http-url", f"127.0.0.1:{_http_fake.port}"]
-    flags += ["--max-bytes", "2000000", "--max-in-flight", "2", "--max-in-flight-pixels", "64000000"]
+    flags += ["--max-bytes", "2000000", "--max-in-flight", "2", "--max-in-flight-pixels", "128000000"]
     flags += ["--admin-key", ADMIN_KEY, "--upload-timeout-s", "2"]
     gateway = start_gateway(tmp_path_factory.mktemp("kserve"), *flags)
     yield gateway

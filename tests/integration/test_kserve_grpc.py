@@ -83,7 +83,9 @@ def test_a_message_that_is_none(channel: grpc.Channel) -> None:
 
 
 def test_messages_have_a_limit(stub: Any) -> None:
-    assert failure(stub.ModelInfer, infer_request(bytes(4_000_000))).code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    large = failure(stub.ModelInfer, infer_request(bytes(4_000_000)))
+    assert dict(large.trailing_metadata())["cutout-error-code"] == "too_many_bytes"
+    assert failure(stub.ModelInfer, infer_request(bytes(8_000_000))).code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     question = pb.ModelReadyRequest(name="x" * 100_000)
     assert dict(failure(stub.ModelReady, question).trailing_metadata())["cutout-error-code"] == "too_many_bytes"
 
