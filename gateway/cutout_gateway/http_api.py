@@ -21,6 +21,8 @@ from cutout_gateway.http_docs import add_docs, cutout_operation
 from cutout_gateway.http_errors import error_response
 from cutout_gateway.http_page import add_page
 from cutout_gateway.rembg_api import add_rembg
+from cutout_gateway.removebg_api import PROTOCOL as REMOVEBG
+from cutout_gateway.removebg_api import add_removebg, is_removebg, removebg_error
 from cutout_gateway.requests import CutoutReply, CutoutRequest, clean_request_id
 from cutout_gateway.service import CutoutService
 from cutout_gateway.settings import Settings
@@ -96,6 +98,7 @@ def create_app(
         return Bounded(response, settings.send_timeout_s)
 
     add_rembg(app, service, settings, fetcher)
+    add_removebg(app, service, settings, fetcher)
 
     @app.head("/livez", include_in_schema=False)
     @app.get("/livez", summary="Whether the process is alive")
@@ -189,8 +192,11 @@ def _add_error_handlers(app: FastAPI, service: CutoutService) -> None:
         request_id = getattr(request.state, "request_id", None)
         if request_id is None:
             request_id = clean_request_id(request.headers.get("x-request-id"))
+        theirs = is_removebg(request)
         if not getattr(request.state, "counted", False):
-            service.refused(PROTOCOL, request_id, error)
+            service.refused(REMOVEBG if theirs else PROTOCOL, request_id, error)
+        if theirs:
+            return removebg_error(error, request_id, headers)
         return error_response(error, request_id, headers)
 
     @app.exception_handler(CutoutError)

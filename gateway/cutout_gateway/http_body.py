@@ -14,8 +14,8 @@ from cutout_core.contract import CutoutError, ErrorCode
 from cutout_gateway.admission import Weight
 
 #: What a multipart body may hold beside the files: boundaries, part headers, option fields; bytes.
-_FORM_OVERHEAD = 64 * 1024
-_MAX_FIELDS = 32
+FORM_OVERHEAD = 64 * 1024
+MAX_FIELDS = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,9 @@ class Upload:
     background: bytes = b""
 
 
-class _InMemoryParser(MultiPartParser):
+class InMemoryParser(MultiPartParser):
+    """A form's parser that writes nothing to the disk."""
+
     # Starlette spools parts above this size to a temporary file; the body is bounded while it streams in,
     # so no part can reach it.
     spool_max_size = 1 << 40
@@ -52,11 +54,8 @@ async def read_upload(
     OVERLOADED where `weight` cannot grow by what arrives. A caller that leaves meanwhile raises `ClientDisconnect`.
     """
     is_form = request.headers.get("content-type", "").lower().startswith("multipart/form-data")
-    limit = len(files) * max_bytes + _FORM_OVERHEAD if is_form else max_bytes
-    declared = request.headers.get("content-length", "")
-    if declared.isdigit() and int(declared) > limit:
-        raise _too_many_bytes(max_bytes)
-    body = _bounded(request, limit, max_bytes, weight)
+    limit = len(files) * max_bytes + FORM_OVERHEAD if is_form else max_bytes
+    body = bounded_body(request, limit, max_bytes, weight)
     try:
         async with asyncio.timeout(timeout_s):
             if is_form:
@@ -79,18 +78,22 @@ async def read_upload(
     return upload
 
 
-def _too_many_bytes(max_bytes: int, name: str | None = None) -> CutoutError:
+def too_many_bytes(max_bytes: int, name: str | None = None) -> CutoutError:
     """The error of a file above the limit."""
     message = f"The file is larger than the limit of {max_bytes} bytes."
     return CutoutError(ErrorCode.TOO_MANY_BYTES, message, field=name)
 
 
-async def _bounded(request: Request, limit: int, max_bytes: int, weight: Weight) -> AsyncGenerator[bytes, None]:
+async def bounded_body(request: Request, limit: int, max_bytes: int, weight: Weight) -> AsyncGenerator[bytes, None]:
+    """The body as it comes; TOO_MANY_BYTES above `limit`, naming the limit `max_bytes` of one file."""
+    declared = request.headers.get("content-length", "")
+    if declared.isdigit() and int(declared) > limit:
+        raise too_many_bytes(max_bytes)
     received = 0
     async for chunk in request.stream():
         received += len(chunk)
         if received > limit:
-            raise _too_many_bytes(max_bytes)
+            raise too_many_bytes(max_bytes)
         weight.add(size=len(chunk))
         yield chunk
 
@@ -98,11 +101,11 @@ async def _bounded(request: Request, limit: int, max_bytes: int, weight: Weight)
 async def _read_form(
     request: Request, body: AsyncGenerator[bytes, None], max_bytes: int, files: tuple[str, ...]
 ) -> Upload:
-    parser = _InMemoryParser(
+    parser = InMemoryParser(
         request.headers,
         body,
         max_files=len(files),
-        max_fields=_MAX_FIELDS,
+        max_fields=MAX_FIELDS,
         max_part_size=4096,
     )
     try:
@@ -149,7 +152,7 @@ async def _read_file(
         raise CutoutError(code, f"The form holds more than one file {name!r}.", field=name)
     content = await file.read()
     if len(content) > max_bytes:
-        raise _too_many_bytes(max_bytes, name if name != files[0] else None)
+        raise too_many_bytes(max_bytes, name if name != files[0] else None)
     return content
 
 

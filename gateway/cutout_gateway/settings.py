@@ -51,6 +51,11 @@ class Settings(BaseSettings):
     fetch_timeout_s: float = Field(10.0, gt=0, le=600)
     """Longest time of one download with its redirects, seconds."""
 
+    removebg_quality: Literal["fast", "standard", "high"] = "standard"
+    """Quality of the requests to remove.bg's interface, which has no field for it."""
+    removebg_png_megapixels: float = Field(10.0, ge=0.25, le=1000)
+    """Largest PNG that remove.bg's interface answers, megapixels; remove.bg's own limit is 10."""
+
     profile: Literal["cpu", "gpu"] = "cpu"
     """Which engine configuration Triton is expected to run: cpu (OpenVINO) or gpu (TensorRT)."""
     precision: Literal["auto", "fp32", "bf16", "fp16", "int8"] = "auto"

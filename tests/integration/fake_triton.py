@@ -58,6 +58,8 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
         self.backgrounds: list[list[bytes] | None] = []
         self.violations: list[Violation] = []
         self.images: list[bytes] = []
+        self.subject: Box | None = Box(1, 2, 3, 4)
+        self.warnings: list[str] = []
         self.cancelled = threading.Event()
         self._server = grpc.server(ThreadPoolExecutor(16), options=[("grpc.max_receive_message_length", -1)])
         service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(self, self._server)
@@ -84,8 +86,8 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
         self.ensembles.clear()
         self.options.clear()
         self.backgrounds.clear()
-        self.violations = []
         self.images.clear()
+        self.violations, self.subject, self.warnings = [], Box(1, 2, 3, 4), []
         self.cancelled.clear()
 
     def ServerMetadata(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
@@ -129,7 +131,8 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
                 meta.mode, meta.mode_certainty = "portrait", 0.75
             meta.confidence = 0.9375
             meta.violations = self.violations
-            meta.error, meta.subject, meta.coverage = self.row_error, Box(1, 2, 3, 4), 0.25
+            meta.error, meta.subject, meta.coverage = self.row_error, self.subject, 0.25
+            meta.warnings = list(self.warnings)
             meta.timings_ms = {"preprocess": 1.0, "engines": 2.0, "postprocess": 3.0, "encode": 1.5}
             metas.append(meta.to_json())
             results.append(b"" if self.row_error else self.result)
