@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 from collections.abc import Callable
 
 
@@ -24,3 +25,18 @@ def count_from(least: int) -> Callable[[str], int]:
         return int(text)
 
     return count
+
+
+def add_api_key(parser: argparse.ArgumentParser) -> None:
+    """Adds `--api-key`. Its default is read by `key_of`, so that no help text shows it."""
+    parser.add_argument(
+        "--api-key",
+        metavar="KEY",
+        help="where the server wants one; other users of this machine may see it in the list of processes, unlike the "
+        "environment variable CUTOUT_API_KEY",
+    )
+
+
+def key_of(args: argparse.Namespace) -> str | None:
+    """The API key, from the argument or the environment."""
+    return args.api_key or os.environ.get("CUTOUT_API_KEY") or None

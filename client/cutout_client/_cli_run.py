@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cutout_client._cli_plan import Job
@@ -29,6 +29,7 @@ class RunSettings:
     overwrite: bool
     options: CutoutOptions
     background_image: bytes | None
+    api_key: str | None = field(default=None, repr=False)
 
 
 async def run_jobs(jobs: Sequence[Job], settings: RunSettings, report: Report, piped: bytes) -> None:
@@ -37,7 +38,8 @@ async def run_jobs(jobs: Sequence[Job], settings: RunSettings, report: Report, p
     Stops early, with `report.unreachable` set, once no server answers. asyncio and not threads, so that an
     interrupt cancels what is in flight, here and at the server, instead of waiting for it.
     """
-    async with AsyncClient(settings.server, timeout=settings.timeout, retry=settings.retry) as client:
+    client = AsyncClient(settings.server, timeout=settings.timeout, retry=settings.retry, api_key=settings.api_key)
+    async with client:
         runner = _Runner(client, settings, report, piped)
         queue = iter(jobs)
         workers = [asyncio.ensure_future(runner.work(queue)) for _ in range(min(settings.jobs, len(jobs)))]

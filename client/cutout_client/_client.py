@@ -59,8 +59,8 @@ class Client(_BaseClient):
     """Removes backgrounds, blocking. One client may be used by many threads.
 
     url: `http://`, `https://`, `grpc://host:port` or `grpcs://host:port` (TLS). timeout: a `Timeout`, the total
-    seconds of a call, or None for no limit. retry: a `Retry`. transport: used instead of `url`'s, for tests.
-    Raises ValueError for a URL that is none.
+    seconds of a call, or None for no limit. retry: a `Retry`. api_key: sent with every call, where the server wants
+    one. transport: used instead of `url`'s, for tests. Raises ValueError for a URL or a key that is none.
 
         with Client("http://127.0.0.1:8080") as client:
             client.remove_background("photo.jpg").save("photo.png")
@@ -72,11 +72,13 @@ class Client(_BaseClient):
         *,
         timeout: Timeout | float | None = Timeout(),  # noqa: B008 - frozen
         retry: Retry = Retry(),  # noqa: B008 - frozen
+        api_key: str | None = None,
         transport: Transport | None = None,
     ) -> None:
         super().__init__(timeout, retry)
-        self._url, self._given = url, transport
-        self._transport: Transport = transport or _open(url, self._timeout)
+        self._given = transport
+        self._endpoint = Endpoint.parse(url, api_key)  # holds the key, and does not show it
+        self._transport: Transport = transport or _open(self._endpoint, self._timeout)
 
     def remove_background(
         self,
@@ -122,7 +124,10 @@ class Client(_BaseClient):
 
         async def steps() -> AsyncGenerator[ManyOutcome, None]:
             transport = ThreadedTransport(self._given) if self._given is not None else None
-            async with AsyncClient(self._url, timeout=self._timeout, retry=self._retry, transport=transport) as client:
+            url, key = self._endpoint.url, self._endpoint.api_key
+            async with AsyncClient(
+                url, timeout=self._timeout, retry=self._retry, api_key=key, transport=transport
+            ) as client:
                 client._clock = self._clock
                 found = client.remove_many(images, options=options, in_flight=in_flight, timeout=timeout)
                 async with aclosing(found):
@@ -177,10 +182,11 @@ class AsyncClient(_BaseClient):
         *,
         timeout: Timeout | float | None = Timeout(),  # noqa: B008 - frozen
         retry: Retry = Retry(),  # noqa: B008 - frozen
+        api_key: str | None = None,
         transport: AsyncTransport | None = None,
     ) -> None:
         super().__init__(timeout, retry)
-        self._transport: AsyncTransport = transport or _open_async(url, self._timeout)
+        self._transport: AsyncTransport = transport or _open_async(Endpoint.parse(url, api_key), self._timeout)
 
     async def remove_background(
         self,
@@ -253,13 +259,11 @@ class AsyncClient(_BaseClient):
             await self._clock.sleep_async(pause)
 
 
-def _open(url: str, timeout: Timeout) -> Transport:
-    endpoint = Endpoint.parse(url)
+def _open(endpoint: Endpoint, timeout: Timeout) -> Transport:
     return GRPCTransport(endpoint, timeout) if endpoint.is_grpc else HTTPTransport(endpoint, timeout)
 
 
-def _open_async(url: str, timeout: Timeout) -> AsyncTransport:
-    endpoint = Endpoint.parse(url)
+def _open_async(endpoint: Endpoint, timeout: Timeout) -> AsyncTransport:
     return AsyncGRPCTransport(endpoint, timeout) if endpoint.is_grpc else AsyncHTTPTransport(endpoint, timeout)
 
 

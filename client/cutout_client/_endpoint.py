@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
+#: What may stand in a header, whichever protocol.
+_KEY = re.compile(r"[!-~]+")
 _SCHEMES = {"http": False, "https": True, "grpc": False, "grpcs": True}
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A parsed URL. target: `host:port` of a gRPC server. secure: over TLS."""
+    """A parsed URL, and the key to be sent there. target: `host:port` of a gRPC server. secure: over TLS."""
 
     url: str
     scheme: str
     host: str
     target: str
+    api_key: str | None = field(default=None, repr=False)
 
     @property
     def is_grpc(self) -> bool:
@@ -37,8 +41,10 @@ class Endpoint:
             return False
 
     @classmethod
-    def parse(cls, url: str) -> Endpoint:
-        """Raises ValueError with the remedy."""
+    def parse(cls, url: str, api_key: str | None = None) -> Endpoint:
+        """Raises ValueError with the remedy, and never with the key."""
+        if api_key is not None and not _KEY.fullmatch(api_key):
+            raise ValueError("api_key is no API key: it takes visible ASCII characters without spaces")
         try:
             parts = urlsplit(url)
             port = parts.port
@@ -55,4 +61,4 @@ class Endpoint:
             if parts.path.strip("/") or "@" in parts.netloc:
                 raise ValueError(f"{url!r} has a path or a user: a gRPC server is {parts.scheme}://host:port")
             target = parts.netloc
-        return cls(url.rstrip("/"), parts.scheme, parts.hostname, target)
+        return cls(url.rstrip("/"), parts.scheme, parts.hostname, target, api_key)

@@ -81,6 +81,11 @@ def channel_options(endpoint: Endpoint, timeout: Timeout) -> list[tuple[str, int
     return options
 
 
+def key_metadata(endpoint: Endpoint) -> tuple[tuple[str, str], ...]:
+    """The metadata of every call: the API key, where there is one."""
+    return (("x-api-key", endpoint.api_key),) if endpoint.api_key else ()
+
+
 def error_of(failed: FailedCall, request: Request) -> CutoutClientError:
     """The exception for a failed call: the server's own where its metadata names a code, else the transport's."""
     metadata = dict(failed.trailing_metadata() or ())

@@ -6,7 +6,7 @@ import grpc
 
 from cutout_client._config import Timeout
 from cutout_client._endpoint import Endpoint
-from cutout_client._grpc_wire import channel_options, error_of, method_of
+from cutout_client._grpc_wire import channel_options, error_of, key_metadata, method_of
 from cutout_client._messages import Reply, Request
 
 
@@ -15,6 +15,7 @@ class GRPCTransport:
 
     def __init__(self, endpoint: Endpoint, timeout: Timeout) -> None:
         options = channel_options(endpoint, timeout)
+        self.metadata = key_metadata(endpoint)
         if endpoint.secure:
             self._channel = grpc.secure_channel(endpoint.target, grpc.ssl_channel_credentials(), options)
         else:
@@ -26,7 +27,7 @@ class GRPCTransport:
             method.path, request_serializer=method.encode, response_deserializer=method.decode
         )
         try:
-            reply: Reply = call(request, timeout=timeout_s)
+            reply: Reply = call(request, timeout=timeout_s, metadata=self.metadata)
         except grpc.RpcError as error:
             raise error_of(error, request) from error
         return reply
@@ -40,6 +41,7 @@ class AsyncGRPCTransport:
 
     def __init__(self, endpoint: Endpoint, timeout: Timeout) -> None:
         self._endpoint = endpoint
+        self.metadata = key_metadata(endpoint)
         self._options = channel_options(endpoint, timeout)
         self._channel: grpc.aio.Channel | None = None
 
@@ -49,7 +51,7 @@ class AsyncGRPCTransport:
             method.path, request_serializer=method.encode, response_deserializer=method.decode
         )
         try:
-            reply: Reply = await call(request, timeout=timeout_s)
+            reply: Reply = await call(request, timeout=timeout_s, metadata=self.metadata)
         except grpc.aio.AioRpcError as error:
             raise error_of(error, request) from error
         return reply

@@ -30,7 +30,7 @@ class HTTPTransport:
     def __init__(self, endpoint: Endpoint, timeout: Timeout) -> None:
         self._connect_s = timeout.connect
         transport = httpx.HTTPTransport(verify=endpoint.secure, limits=_LIMITS) if endpoint.is_loopback else None
-        self._http = httpx.Client(base_url=endpoint.url, limits=_LIMITS, transport=transport)
+        self._http = httpx.Client(base_url=endpoint.url, headers=_key_of(endpoint), limits=_LIMITS, transport=transport)
 
     def send(self, request: Request, timeout_s: float | None) -> Reply:
         call = encode(request, timeout_s)
@@ -64,6 +64,7 @@ class AsyncHTTPTransport:
         transport = httpx.AsyncHTTPTransport(verify=endpoint.secure, limits=_LIMITS) if endpoint.is_loopback else None
         self._http = httpx.AsyncClient(
             base_url=endpoint.url,
+            headers=_key_of(endpoint),
             limits=_LIMITS,
             transport=transport,
             timeout=httpx.Timeout(None, connect=timeout.connect),
@@ -88,6 +89,10 @@ class AsyncHTTPTransport:
 
     async def aclose(self) -> None:
         await self._http.aclose()
+
+
+def _key_of(endpoint: Endpoint) -> dict[str, str]:
+    return {"X-Api-Key": endpoint.api_key} if endpoint.api_key else {}
 
 
 class _PhaseLimits(dict[str, float | None]):

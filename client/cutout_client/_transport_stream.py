@@ -42,7 +42,9 @@ class AsyncGRPCStreamTransport:
         if self._stream is None or self._stream.ended:
             if self._stream is not None:
                 self._max_bytes = min(self._max_bytes, self._stream.max_bytes)
-            self._stream = _Stream(self._unary.channel().stream_stream(STREAM_PATH), self._max_bytes)
+            self._stream = _Stream(
+                self._unary.channel().stream_stream(STREAM_PATH)(metadata=self._unary.metadata), self._max_bytes
+            )
         return await self._stream.send(request, timeout_s)
 
     async def aclose(self) -> None:
@@ -67,10 +69,10 @@ class _Pending:
 class _Stream:
     """One call. Requests are written by one task, since cancelling a write would cancel the whole call."""
 
-    def __init__(self, call: grpc.aio.StreamStreamMultiCallable, max_bytes: int) -> None:
+    def __init__(self, call: grpc.aio.StreamStreamCall, max_bytes: int) -> None:
         self.ended = False
         self.max_bytes = max_bytes
-        self._call = call()
+        self._call = call
         self._names = itertools.count()
         self._pending: dict[str, _Pending] = {}
         self._queue: asyncio.Queue[str] = asyncio.Queue()

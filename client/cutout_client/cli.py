@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import cast
 
 from cutout_client._bulk.command import main as bulk
-from cutout_client._cli_arguments import count_from, positive
+from cutout_client._cli_arguments import add_api_key, count_from, key_of, positive
 from cutout_client._cli_options import FLAG_OPTIONS, add_options
 from cutout_client._cli_plan import Plan, UsageError, make_plan
 from cutout_client._cli_report import Report
@@ -96,7 +96,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _settings(args: argparse.Namespace, plan: Plan) -> RunSettings:
     """Raises ValueError or `CutoutError` before anything is sent."""
-    Endpoint.parse(args.server)
+    Endpoint.parse(args.server, key_of(args))
     given = {name: value for name in OPTION_HELP if (value := getattr(args, name)) is not None}
     given["output"] = plan.output
     background_image = None if args.background_image is None else Path(args.background_image).read_bytes()
@@ -110,6 +110,7 @@ def _settings(args: argparse.Namespace, plan: Plan) -> RunSettings:
         overwrite=args.overwrite,
         options=cast(CutoutOptions, given | flags),
         background_image=background_image,
+        api_key=key_of(args),
     )
 
 
@@ -136,6 +137,7 @@ def _parser() -> argparse.ArgumentParser:
         help=f"http://, https://, grpc://host:port or grpcs://host:port; environment CUTOUT_SERVER "
         f"({server.replace('%', '%%')})",
     )
+    add_api_key(parser)
     add_options(parser.add_argument_group("options of the cut-out"))
     running = parser.add_argument_group("running")
     running.add_argument("-j", "--jobs", type=count_from(1), default=4, help="images in flight at a time (4)")

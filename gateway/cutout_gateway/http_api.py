@@ -12,6 +12,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import Route
 
 from cutout_core.contract import ERROR_TABLE, CutoutError, ErrorCode
 from cutout_gateway.http_access import DOCUMENTED_KEYS, RateLimitHeaders, authorize_request
@@ -208,7 +209,12 @@ def _add_error_handlers(app: FastAPI, service: CutoutService) -> None:
         codes = {404: ErrorCode.NOT_FOUND, 405: ErrorCode.METHOD_NOT_ALLOWED}
         code = codes.get(error.status_code, ErrorCode.MALFORMED_REQUEST)
         hint = " See /docs." if code in codes.values() else ""
-        return answer(request, CutoutError(code, ERROR_TABLE[code].meaning + hint), error.headers)
+        headers = dict(error.headers or {})
+        if code is ErrorCode.METHOD_NOT_ALLOWED:
+            # Starlette tells those of the first route with the path, of which a path may have several.
+            routes = [route for route in app.routes if isinstance(route, Route) and route.path == request.url.path]
+            headers["Allow"] = ", ".join(sorted({method for route in routes for method in route.methods or ()}))
+        return answer(request, CutoutError(code, ERROR_TABLE[code].meaning + hint), headers)
 
     @app.exception_handler(ClientDisconnect)
     async def gone(request: Request, error: ClientDisconnect) -> Response:

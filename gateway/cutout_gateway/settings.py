@@ -13,7 +13,7 @@ from cutout_core.contract import MAX_BATCH_SIZE, Limits
 from cutout_gateway.url_fetch import FetchRules
 
 #: `CUTOUT_` variables that are not the gateway's, but belong to another part of Cutout.
-_OTHERS = {"CUTOUT_CACHE", "CUTOUT_SERVER"}
+_OTHERS = {"CUTOUT_CACHE", "CUTOUT_SERVER", "CUTOUT_API_KEY"}
 
 
 class Settings(BaseSettings):

@@ -18,7 +18,7 @@ from cutout_client._bulk.journal import DONE, FAILED, Journal, JournalInUse, sta
 from cutout_client._bulk.manifest import read_rows
 from cutout_client._bulk.report import Report
 from cutout_client._bulk.runner import JobSettings, JobStopped, Results, Runner, check_server
-from cutout_client._cli_arguments import count_from, positive
+from cutout_client._cli_arguments import add_api_key, count_from, key_of, positive
 from cutout_client._cli_plan import UsageError
 from cutout_client._client import DEFAULT_URL
 from cutout_client._endpoint import Endpoint
@@ -62,7 +62,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _bulk(args: argparse.Namespace) -> int:
-    Endpoint.parse(args.server)
+    Endpoint.parse(args.server, key_of(args))
     defaults = {name: value for name in OPTION_HELP if (value := getattr(args, f"option_{name}")) is not None}
     Options.parse(defaults)
     folder = _journal_folder(args)
@@ -98,7 +98,14 @@ def _run(items: Sequence[Item], journal: Journal, results: Results, args: argpar
         return STOPPED
     to_do = [item for item in items if item.key not in finished and _is_open(item, journal, args.retry_failed, True)]
     settings = JobSettings(
-        args.server, args.out, args.jobs, args.timeout, args.retries + 1, args.patience, args.overwrite
+        args.server,
+        args.out,
+        args.jobs,
+        args.timeout,
+        args.retries + 1,
+        args.patience,
+        args.overwrite,
+        key_of(args),
     )
     report = Report(len(to_do), len(finished), args.json, args.quiet, recovered=recovered)
     outcome = _Outcome()
@@ -223,6 +230,7 @@ def _parser() -> argparse.ArgumentParser:
         default=server,
         help=f"http://, https://, grpc://host:port or grpcs://host:port ({server.replace('%', '%%')})",
     )
+    add_api_key(parser)
     options = parser.add_argument_group("options of the cut-out, for rows that say nothing else")
     for name, text in OPTION_HELP.items():
         flags = [f"--{name.replace('_', '-')}", *(["-f"] if name == "output" else [])]

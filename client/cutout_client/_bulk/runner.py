@@ -10,7 +10,7 @@ import random
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cutout_client._bulk import storage
@@ -56,6 +56,7 @@ class JobSettings:
     attempts: int
     patience_s: float
     overwrite: bool
+    api_key: str | None = field(default=None, repr=False)
 
 
 class JobStopped(Exception):
@@ -300,7 +301,7 @@ def describe(error: Exception) -> dict[str, object]:
 
 
 def _open(settings: JobSettings) -> AsyncTransport:
-    endpoint = Endpoint.parse(settings.server)
+    endpoint = Endpoint.parse(settings.server, settings.api_key)
     timeout = Timeout(total=settings.timeout_s)
     if endpoint.is_grpc:
         return AsyncGRPCStreamTransport(AsyncGRPCTransport(endpoint, timeout), close_channel=True)
