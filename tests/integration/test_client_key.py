@@ -61,7 +61,7 @@ def test_the_blocking_client(url: str, key: str, small_jpeg: bytes, caplog: pyte
 
 def test_many_and_bulk(url: str, key: str, small_jpeg: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with Client(url, api_key=key) as client:
-        assert [found.get().data for found in client.remove_many([small_jpeg, small_jpeg])] == [RESULT] * 2
+        assert [found.result and found.result.data for found in client.remove_many([small_jpeg] * 2)] == [RESULT] * 2
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "a.jpg").write_bytes(small_jpeg)
     command = ["bulk", str(tmp_path / "photos"), "-o", str(tmp_path / "out"), "--server", url, "-q"]

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.integration.fake_triton import RESULT, FakeTriton
@@ -22,23 +23,23 @@ UPSTREAM = "https://api.remove.bg"
 
 
 @pytest.fixture(scope="module")
-def _keyed(_fake: FakeTriton, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keyed]:
+def keyed(_fake: FakeTriton, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keyed]:
     folder = tmp_path_factory.mktemp("removebg")
     file = folder / "keys"
-    keys = {"shop": new_key(file, "shop", "--rate", "500")}
+    keys = {"shop": new_key(file, "shop", "--rate", "500"), "slow": new_key(file, "slow", "--rate", "1")}
     gateway = start_gateway(folder, "--triton-url", f"127.0.0.1:{_fake.port}", "--api-keys-file", str(file))
     yield Keyed(gateway, file, keys)
     assert gateway.stop() == 0
 
 
 @pytest.fixture
-def gateway(_keyed: Keyed, triton: FakeTriton) -> GatewayProcess:
-    return _keyed.gateway
+def gateway(keyed: Keyed, triton: FakeTriton) -> GatewayProcess:
+    return keyed.gateway
 
 
 @pytest.fixture
-def key(_keyed: Keyed) -> str:
-    return _keyed.keys["shop"]
+def key(keyed: Keyed) -> str:
+    return keyed.keys["shop"]
 
 
 @pytest.fixture
@@ -47,6 +48,25 @@ def folder(tmp_path: Path, small_jpeg: bytes) -> Path:
     (tmp_path / "photo.jpg").write_bytes(small_jpeg)
     (tmp_path / "photo.b64").write_text(base64.b64encode(small_jpeg).decode())
     return tmp_path
+
+
+def test_a_key_s_rate(keyed: Keyed, triton: FakeTriton, small_jpeg: bytes) -> None:
+    def post() -> httpx.Response:
+        url, headers = f"{keyed.gateway.http}/v1.0/removebg", {"X-Api-Key": keyed.keys["slow"]}
+        return httpx.post(url, files={"image_file": small_jpeg}, headers=headers)
+
+    first, second = post(), post()
+    assert first.status_code == 200
+    assert (first.headers["x-ratelimit-limit"], first.headers["x-ratelimit-remaining"]) == ("1", "0")
+    assert (second.status_code, second.json()["errors"][0]["code"]) == (429, "rate_limit_exceeded")
+    assert second.json()["errors"][0]["title"] == "Rate limit exceeded"
+    assert 1 <= int(second.headers["retry-after"]) <= 60
+    assert int(second.headers["x-ratelimit-reset"]) > 1_600_000_000
+    missing = httpx.get(f"{keyed.gateway.http}/v1.0/account")
+    assert (missing.status_code, missing.json()["errors"][0]) == (
+        403,
+        {"title": "Missing API Key", "code": "auth_failed", "detail": missing.json()["errors"][0]["detail"]},
+    )
 
 
 _REMOVEBG = """

@@ -63,6 +63,31 @@ async def test_faults_of_the_url(app: httpx.AsyncClient, photo: str, path: str, 
     assert "secret" not in answer.text
 
 
+async def test_remove_bgs_urls(app: httpx.AsyncClient, triton: FakeTriton, photo: str, small_jpeg: bytes) -> None:
+    answer = await app.post("/v1.0/removebg", json={"image_url": photo, "bg_image_url": photo, "format": "png"})
+    assert (answer.status_code, answer.content) == (200, RESULT)
+    assert triton.backgrounds[-1] == [small_jpeg]
+
+
+@pytest.mark.parametrize(
+    ("path", "codes"),
+    [
+        ("page.html", ("invalid_file_type", "invalid_file_type")),
+        ("big.jpg", ("file_too_large", "file_too_large")),
+        ("private", ("invalid_image_url", "invalid_bg_image_url")),
+        ("gone", ("failed_image_download", "failed_bg_download")),
+    ],
+)
+async def test_remove_bgs_faulty_urls(
+    app: httpx.AsyncClient, web: Web, photo: str, path: str, codes: tuple[str, str]
+) -> None:
+    web.serve("/gone", b"", 404)
+    bad = photo.replace("photo.jpg", path)
+    for fields, code in ({"image_url": bad}, codes[0]), ({"image_url": photo, "bg_image_url": bad}, codes[1]):
+        answer = await app.post("/v1.0/removebg", data=fields)
+        assert (answer.status_code, answer.json()["errors"][0]["code"]) == (400, code)
+
+
 async def test_rembgs_get(app: httpx.AsyncClient, triton: FakeTriton, photo: str) -> None:
     answer = await app.get("/api/remove", params={"url": photo, "model": "u2netp", "bgc": "255,255,255,255"})
     assert (answer.status_code, answer.content) == (200, RESULT)
