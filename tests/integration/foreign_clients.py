@@ -52,7 +52,7 @@ def run_client(command: list[str | Path], folder: Path, **environment: str) -> s
     env = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
     env = {**env, "NO_PROXY": "*", "PYTHONWARNINGS": "ignore", **environment}
     return subprocess.run(
-        [str(part) for part in command], cwd=folder, env=env, capture_output=True, text=True, timeout=60
+        [str(part) for part in command], cwd=folder, env=env, capture_output=True, text=True, timeout=100
     )
 
 
