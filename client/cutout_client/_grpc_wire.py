@@ -123,6 +123,9 @@ def _transport_error(status: grpc.StatusCode, details: str, request: Request) ->
         overloaded = Overloaded(details, code="overloaded", request_id=request_id)
         overloaded.grpc_status = status.name
         return overloaded
+    if status is grpc.StatusCode.INTERNAL and "Internal error from Core" in details:
+        # gRPC's own words, in place of UNAVAILABLE, where the connection breaks while a stream's call starts.
+        return ConnectError(details, request_id=request_id)
     return ProtocolError(f"{status.name} ({details}): this is not the answer of a Cutout server", request_id=request_id)
 
 

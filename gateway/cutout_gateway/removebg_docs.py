@@ -63,7 +63,7 @@ _ERRORS = {
     },
 }
 _FAILURES = {
-    400: ("A field or an image is wrong.", "invalid_roi", "Invalid roi parameter given"),
+    400: ("A field or an image is wrong.", "invalid_roi", "Invalid roi"),
     403: ("The API key is missing or unknown.", "auth_failed", "API Key invalid"),
     408: ("The body took too long to arrive.", "request_timeout", "The request's bytes took too long to arrive"),
     429: ("The key's rate is used up, or too much is in flight.", "rate_limit_exceeded", "Rate limit exceeded"),

@@ -29,11 +29,11 @@ _BY_CODE: dict[ErrorCode, tuple[int, str, str]] = {
 }
 #: The same where the field matters: what is wrong with the background's URL, or with a source.
 _BY_FIELD: dict[tuple[ErrorCode, str], tuple[int, str, str]] = {
-    (ErrorCode.INVALID_OPTION, "image_file"): (400, "multiple_sources", "Multiple image sources given"),
-    (ErrorCode.INVALID_OPTION, "bg_image_file"): (400, "multiple_bg_sources", "Multiple background sources given"),
+    (ErrorCode.INVALID_OPTION, "image_file"): (400, "multiple_sources", "More than one image source"),
+    (ErrorCode.INVALID_OPTION, "bg_image_file"): (400, "multiple_bg_sources", "More than one background source"),
     (ErrorCode.INVALID_OPTION, "image_file_b64"): (400, "failed_to_read_image", "Failed to read image"),
     **{
-        (code, field): (400, name, f"Invalid {field}: Please provide a valid URL.")
+        (code, field): (400, name, f"Invalid {field}")
         for code in (ErrorCode.URL_FETCHING_OFF, ErrorCode.INVALID_URL)
         for field, name in (("image_url", "invalid_image_url"), ("bg_image_url", "invalid_bg_image_url"))
     },
@@ -83,5 +83,5 @@ def _row(error: CutoutError) -> tuple[int, str, str]:
         if field == "roi" and "empty" in error.message:
             return 400, "roi_region_empty", "ROI region is empty"
         name = _FIELD_OF_OPTION.get(field, field)
-        return 400, f"invalid_{name.lower().replace('-', '_')}", f"Invalid {name} parameter given"
+        return 400, f"invalid_{name.lower().replace('-', '_')}", f"Invalid {name}"
     return error.row.http_status, error.code.value, error.row.meaning.rstrip(".")

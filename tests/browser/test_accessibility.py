@@ -61,6 +61,7 @@ def test_every_control_has_a_name_and_a_role(ready: Page, photos: list[Path]) ->
     page.choose_files(photos[0], photos[1])
     page.wait(IDLE)
     page.wait("!document.querySelector('.waiting')")
+    page.wait("[...document.querySelectorAll('input[type=range]')].some(slider => slider.checkVisibility())")
     tree = page.send("Accessibility.getFullAXTree")["nodes"]
     controls = {"button", "radio", "slider", "combobox", "link", "textbox", "progressbar"}
     seen = [

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
+import httpx
 import pytest
 
 from tests.integration.fake_triton import FakeTriton
@@ -36,7 +38,11 @@ def _gateway(_fake: FakeTriton, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 @pytest.fixture
 def gateway(_gateway: GatewayProcess, triton: FakeTriton) -> GatewayProcess:
-    """A gateway before the well-behaved fake."""
+    """A gateway before the well-behaved fake, which has noticed that it is."""
+    end = time.monotonic() + 10
+    while not all(httpx.get(f"{_gateway.http}/readyz").json()["qualities"].values()):
+        assert time.monotonic() < end, "the gateway still finds the fake not ready"
+        time.sleep(0.05)
     return _gateway
 
 

@@ -93,7 +93,7 @@ def test_removebg(gateway: GatewayProcess, triton: FakeTriton, key: str, folder:
     done = run_client([python_with("removebg"), "-c", _REMOVEBG, gateway.http, key], folder)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == [
-        [400, "Invalid image_url: Please provide a valid URL."],
+        [400, "Invalid image_url"],
         [403, "API Key invalid"],
     ]
     assert (folder / "photo.jpg_no_bg.png").read_bytes() == RESULT
