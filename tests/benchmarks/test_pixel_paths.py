@@ -64,7 +64,7 @@ def pillow_file(image: Image.Image, pillow_format: str, **settings: object) -> b
 
 
 def test_png_beside_pillow() -> None:
-    """16 to 28 times at 13 to 17 % more bytes than level 6, by the photo and the subject's share of it."""
+    """14 to 28 times at 13 to 17 % more bytes than level 6, by the photo and the subject's share of it."""
     rgb, alpha = cut_out()
     image = Image.fromarray(np.dstack((rgb, alpha)))
     files = {}
