@@ -17,9 +17,9 @@ from tests.integration.fake_triton import FakeTriton
 from tests.integration.gateway_process import start_gateway
 from tests.integration.probed_gateway import watch
 
-#: Most that 99 of 100 turns of the loop may be late under 8 callers with 5 MB each way. 40 to 55 ms were seen on two
+#: Most that 99 of 100 turns of the loop may be late under 8 callers with 5 MB each way. 40 to 70 ms were seen on two
 #: cores that others kept busy; what is longest is taking a batch's answer of 30 MB apart.
-P99_MS = 150.0
+P99_MS = 200.0
 
 
 async def test_the_probe_sees_a_blocked_loop() -> None:
