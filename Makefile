@@ -11,7 +11,7 @@ PACKAGES := core client build gateway loadtest
 GROUPS_ := serve build test
 
 .PHONY: help setup models engines gate plans gpu-check demo serve test test-fast quality train
-.PHONY: loadtest bench capacity perf-analyzer lint lock proto clean
+.PHONY: loadtest bench capacity profile tune batchers perf-analyzer lint lock proto clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -79,6 +79,18 @@ bench: models  ## Speed beside rembg into reports/ (20 minutes on a quiet machin
 
 capacity: $(STAMP)  ## Fit the cost of an image to reports/bench.json; ARGS="--check reports/loadtest_soak.json"
 	@$(BIN)/python -m cutout_loadtest capacity $(ARGS)
+
+profile: models  ## Flame graphs of gateway and Triton's stubs under load into out/profile (needs root or ptrace)
+	@$(BIN)/python -m cutout_loadtest.profile \
+		"$$($(BIN)/python -m cutout_build photos --folder)/astronaut.png" $(ARGS)
+
+tune: models  ## Sweep slots, rows and threads on this machine (30 minutes, quiet); writes out/tune.{env,md}
+	@$(BIN)/python -m cutout_loadtest.tune \
+		"$$($(BIN)/python -m cutout_build photos --folder)/astronaut.png" $(ARGS)
+
+batchers: models  ## Measure the gateway's and Triton's batching on and off (10 minutes, quiet); writes out/batchers.md
+	@$(BIN)/python -m cutout_loadtest.tune --batchers \
+		"$$($(BIN)/python -m cutout_build photos --folder)/astronaut.png" $(ARGS)
 
 lint: $(STAMP)  ## ruff and mypy --strict
 	@$(BIN)/ruff check --quiet .

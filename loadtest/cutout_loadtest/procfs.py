@@ -37,6 +37,14 @@ def tree(root: int) -> set[int]:
     return found
 
 
+def command_line(pid: int) -> list[str]:
+    """Program and arguments; empty where the process is gone or has none."""
+    try:
+        return (_PROC / str(pid) / "cmdline").read_bytes().decode(errors="replace").split("\0")[:-1]
+    except OSError:
+        return []
+
+
 def cpu_s(pids: Collection[int]) -> float:
     """Seconds of CPU of the processes and of their children that have ended and were waited for."""
     ticks = 0

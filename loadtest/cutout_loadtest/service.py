@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,16 +27,19 @@ class Service:
 
 
 @contextlib.contextmanager
-def running_service() -> Iterator[Service]:
-    """Starts it on free loopback ports with the settings of the environment; stops it at the end.
+def running_service(settings: Mapping[str, str] | None = None) -> Iterator[Service]:
+    """Starts it on free loopback ports with the environment and, above it, `settings`; stops it at the end.
 
     Raises RuntimeError with the end of its log where it does not become ready.
     """
     with tempfile.TemporaryDirectory(prefix="cutout-loadtest-") as folder:
         ready_file, log_file = Path(folder) / "ready.json", Path(folder) / "service.log"
         command = [sys.executable, "-m", "cutout_gateway", "--http-port", "0", "--grpc-port", "0"]
+        environment = {**os.environ, **(settings or {})}
         with log_file.open("wb") as log:
-            process = subprocess.Popen([*command, "--ready-file", str(ready_file)], stdout=log, stderr=log)
+            process = subprocess.Popen(
+                [*command, "--ready-file", str(ready_file)], stdout=log, stderr=log, env=environment
+            )
         try:
             end = time.monotonic() + _START_TIMEOUT_S
             while not ready_file.exists():

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,10 +46,15 @@ class GatewayProcess:
             self.process.wait()
 
 
-def start_gateway(folder: Path, *flags: str, ready_timeout_s: float = 60.0) -> GatewayProcess:
-    """Starts a gateway on free ports and waits until it is ready. Raises RuntimeError with its log otherwise."""
+def start_gateway(
+    folder: Path, *flags: str, ready_timeout_s: float = 60.0, program: Sequence[str] = ("-m", "cutout_gateway")
+) -> GatewayProcess:
+    """Starts a gateway on free ports and waits until it is ready. Raises RuntimeError with its log otherwise.
+
+    program: what Python runs, if not the gateway as users do.
+    """
     ready_file, log_file = folder / "ready.json", folder / "gateway.log"
-    command = [sys.executable, "-m", "cutout_gateway", "--http-port", "0", "--grpc-port", "0"]
+    command = [sys.executable, *program, "--http-port", "0", "--grpc-port", "0"]
     with log_file.open("wb") as log:
         process = subprocess.Popen(
             [*command, "--ready-file", str(ready_file), *flags],

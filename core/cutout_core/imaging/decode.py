@@ -16,7 +16,7 @@ from PIL import Image, ImageFile
 
 from cutout_core.contract import CutoutError, ErrorCode, Limits, ResultWarning
 from cutout_core.imaging.header import ImageHeader, read_header
-from cutout_core.imaging.jpeg_decode import decode_jpeg, load_cmyk, scaled_extent
+from cutout_core.imaging.jpeg_decode import decode_jpeg, load_with_pillow, scaled_extent
 from cutout_core.imaging.jpeg_file import read_jpeg, refuse_scan_bomb
 from cutout_core.imaging.orientation import Extent, apply_orientation, orient_extent
 from cutout_core.imaging.pillow_image import open_image
@@ -117,7 +117,7 @@ def _decode_with_pillow(data: bytes, header: ImageHeader, warnings: list[ResultW
 
 def _load(data: bytes, format_name: str) -> ImageFile.ImageFile:
     if format_name == "jpeg":
-        return load_cmyk(data, read_jpeg(data))
+        return load_with_pillow(data, read_jpeg(data))
     try:
         image = open_image(format_name, data)
         image.load()

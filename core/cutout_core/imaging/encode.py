@@ -6,11 +6,13 @@ from io import BytesIO
 
 import numpy as np
 import numpy.typing as npt
-import simplejpeg
 from PIL import Image
 
 from cutout_core.contract import CutoutError, ErrorCode
 from cutout_core.imaging.png import write_png
+from cutout_core.imaging.wheels import fast_module
+
+simplejpeg = fast_module("simplejpeg", "JPEG results are written by Pillow")
 
 #: Longest side that the format can hold: RFC 9649 section 2.6, and libjpeg's own limit below the 65535 of T.81.
 MAX_SIDE = {"webp": 16383, "jpeg": 65500, "zip": 65500}
@@ -89,13 +91,7 @@ def _write_webp(rgb: UInt8, alpha: UInt8 | None, icc: bytes | None, quality: int
 
 def _write_jpeg(image: UInt8, icc: bytes | None, dpi: int | None, quality: int | None) -> bytes:
     """RGB or grey; the profile in APP2 segments right after JFIF's APP0 (ICC.1:2022 annex B.4)."""
-    grey = image.ndim == 2
-    file: bytes = simplejpeg.encode_jpeg(
-        np.ascontiguousarray(image[..., None] if grey else image),
-        quality=quality or JPEG_QUALITY,
-        colorspace="GRAY" if grey else "RGB",
-        colorsubsampling="Gray" if grey else JPEG_SUBSAMPLING,
-    )
+    file = _jpeg_file(image, quality or JPEG_QUALITY)
     if dpi is not None:  # JFIF 1.02: units 1 for dots an inch, then the densities across and down
         file = b"".join((file[:13], b"\x01", dpi.to_bytes(2, "big") * 2, file[18:]))
     if icc is None:
@@ -113,3 +109,18 @@ def _write_jpeg(image: UInt8, icc: bytes | None, dpi: int | None, quality: int |
         for number, part in enumerate(parts, 1)
     ]
     return b"".join((file[:after_app0], *segments, file[after_app0:]))
+
+
+def _jpeg_file(image: UInt8, quality: int) -> bytes:
+    grey = image.ndim == 2
+    if simplejpeg is None:
+        plain = BytesIO()
+        Image.fromarray(image).save(plain, "JPEG", quality=quality, subsampling="4:4:4")
+        return plain.getvalue()
+    file: bytes = simplejpeg.encode_jpeg(
+        np.ascontiguousarray(image[..., None] if grey else image),
+        quality=quality,
+        colorspace="GRAY" if grey else "RGB",
+        colorsubsampling="Gray" if grey else JPEG_SUBSAMPLING,
+    )
+    return file

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-import simplejpeg
 from PIL import ImageFile
 
 from cutout_core.contract import CutoutError, ErrorCode
 from cutout_core.imaging.jpeg_file import JpegFile, read_jpeg_end
 from cutout_core.imaging.pillow_image import open_image
+from cutout_core.imaging.wheels import fast_module
+
+simplejpeg = fast_module("simplejpeg", "JPEG photos are decoded at full size by Pillow, several times slower")
 
 #: Share of the rows that may be missing at the end of a file.
 MAX_MISSING = 0.02
@@ -32,8 +34,10 @@ def decode_jpeg(data: bytes, jpeg: JpegFile, min_side: int = 0) -> UInt8:
 
     With `min_side` the result may be scaled by n/8 as long as both its sides stay at least that long; a side of N
     pixels becomes ceil(N × n / 8). Raises `CutoutError` TRUNCATED_IMAGE or CORRUPT_IMAGE, and ValueError where
-    libjpeg-turbo's simple interface does not know the file's kind.
+    libjpeg-turbo's simple interface does not know the file's kind or is not installed: `load_with_pillow` is for those.
     """
+    if simplejpeg is None:
+        raise ValueError("simplejpeg is not installed")
     try:
         return _decode(data, jpeg, min_side, strict=True)
     except ValueError:
@@ -49,6 +53,7 @@ def scaled_extent(jpeg: JpegFile, width: int, height: int) -> tuple[float, float
 
 
 def _decode(data: bytes, jpeg: JpegFile, min_side: int, *, strict: bool) -> UInt8:
+    assert simplejpeg is not None
     pixels: UInt8 = simplejpeg.decode_jpeg(
         data,
         colorspace="GRAY" if jpeg.components == 1 else "RGB",
@@ -79,7 +84,7 @@ def _decode_damaged(data: bytes, jpeg: JpegFile, min_side: int) -> UInt8:
     return _decode(whole, jpeg, min_side, strict=False)
 
 
-def load_cmyk(data: bytes, jpeg: JpegFile) -> ImageFile.ImageFile:
+def load_with_pillow(data: bytes, jpeg: JpegFile) -> ImageFile.ImageFile:
     """The loaded Pillow image of a JPEG that `decode_jpeg` is not for. Raises `CutoutError` or what Pillow raises."""
     image = open_image("jpeg", data)
     try:

@@ -1,7 +1,8 @@
 """A PNG writer for speed (PNG Specification, Third Edition): one filter, one fast deflate pass.
 
 Every row takes filter type 2 (Up, section 9.2), which on a cut-out turns the empty regions into zeros; rows are
-filtered in bands that stay in the processor's cache and go straight into ISA-L's deflate, level 1.
+filtered in bands that stay in the processor's cache and go straight into ISA-L's deflate, level 1; zlib's where the
+wheel `isal` is missing.
 """
 
 from __future__ import annotations
@@ -11,7 +12,10 @@ import zlib
 import cv2
 import numpy as np
 import numpy.typing as npt
-from isal import isal_zlib
+
+from cutout_core.imaging.wheels import fast_module
+
+isal_zlib = fast_module("isal.isal_zlib", "PNG files are packed by zlib, several times slower")
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _COLOR_TYPES = {1: 0, 3: 2, 4: 6}
@@ -39,7 +43,7 @@ def write_png(
     if dpi is not None:  # pixels a metre, section 11.3.4.3
         density = round(dpi / 0.0254).to_bytes(4, "big")
         parts.append(_chunk(b"pHYs", density + density + b"\x01"))
-    deflate = zlib.compressobj(6) if small else isal_zlib.compressobj(level=1, wbits=15)
+    deflate = zlib.compressobj(6) if small else (isal_zlib or zlib).compressobj(level=1, wbits=15)
     stride = width * channels
     rows = max(1, _BAND_BYTES // stride)
     filtered = np.empty((rows, 1 + stride), np.uint8)
@@ -68,5 +72,6 @@ def _samples(color: UInt8, alpha: UInt8 | None, top: int, bottom: int) -> UInt8:
 
 
 def _chunk(name: bytes, content: bytes) -> bytes:
-    crc = isal_zlib.crc32(content, isal_zlib.crc32(name))
+    crc32 = (isal_zlib or zlib).crc32
+    crc = crc32(content, crc32(name))
     return b"".join((len(content).to_bytes(4, "big"), name, content, crc.to_bytes(4, "big")))
