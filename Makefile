@@ -10,7 +10,7 @@ PIP_VERSION := 26.3
 PACKAGES := core client build gateway loadtest
 GROUPS_ := serve build test
 
-.PHONY: help setup models engines gate plans gpu-check demo serve test test-fast quality train
+.PHONY: help setup models engines gate plans gpu-check demo serve test test-fast quality train quantize
 .PHONY: loadtest bench capacity profile tune batchers perf-analyzer lint lock proto clean
 
 help:  ## List the targets
@@ -91,6 +91,10 @@ tune: models  ## Sweep slots, rows and threads on this machine (30 minutes, quie
 batchers: models  ## Measure the gateway's and Triton's batching on and off (10 minutes, quiet); writes out/batchers.md
 	@$(BIN)/python -m cutout_loadtest.tune --batchers \
 		"$$($(BIN)/python -m cutout_build photos --folder)/astronaut.png" $(ARGS)
+
+quantize: models  ## Write the INT8 graph of ENGINE=name into build/weights (ARGS="--steps 2000" trains it)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --group train
+	@$(BIN)/python -m cutout_build.quantize $(ENGINE) $(ARGS)
 
 lint: $(STAMP)  ## ruff and mypy --strict
 	@$(BIN)/ruff check --quiet .

@@ -40,10 +40,10 @@ class DistillSettings:
     calibration: pictures for the first scales. frames, bank: as of the matting network's training.
     """
 
-    steps: int = 300
+    steps: int = 0
     batch: int = 4
     side: int = 192
-    learning_rate: float = 5e-5
+    learning_rate: float = 1e-5
     scale_rate: float = 2e-3
     calibration: int = 24
     frames: int = 500
