@@ -39,7 +39,7 @@ class _Package:
         if digest != self.sha256:
             raise BuildError(f"npm {self.name}@{self.version} has the SHA-256 {digest}, but {self.sha256} is pinned.")
         with tarfile.open(fileobj=io.BytesIO(content)) as package:
-            package.extractall(folder, filter="data")
+            _extract(package, folder)
 
 
 _CHROMIUM = _Package(
@@ -52,6 +52,12 @@ _FONTS = """<?xml version="1.0"?>
 <!DOCTYPE fontconfig SYSTEM "fonts.dtd">
 <fontconfig><dir>{folder}/fonts/fonts</dir><cachedir>{folder}/fonts/cache</cachedir></fontconfig>
 """
+
+
+def _extract(archive: tarfile.TarFile, folder: Path) -> None:
+    if hasattr(tarfile, "data_filter"):  # from Python 3.11.4 on; the archive's hash is pinned in any case
+        archive.extraction_filter = tarfile.data_filter
+    archive.extractall(folder)
 
 
 def find_chromium() -> tuple[Path, dict[str, str]]:
@@ -79,7 +85,7 @@ def _install_chromium(folder: Path) -> None:
             content = brotli.decompress(packed.read_bytes())
             if packed.name.endswith(".tar.br"):
                 with tarfile.open(fileobj=io.BytesIO(content)) as archive:
-                    archive.extractall(ready / packed.name.removesuffix(".tar.br"), filter="data")
+                    _extract(archive, ready / packed.name.removesuffix(".tar.br"))
             else:
                 program = ready / packed.name.removesuffix(".br")
                 program.write_bytes(content)
