@@ -47,8 +47,8 @@ def published(tmp_path: Path) -> list[Path]:
 
 
 def engine(*networks: Network) -> Engine:
-    bounds = Bounds(1.0, 1.0, 1.0, 0.0)
-    return Engine("fused", "segmentation_high", True, LARGE, 17, networks, License("CC0-1.0", "a test", "none"), bounds)
+    terms = License("CC0-1.0", "a test", "none")
+    return Engine("fused", "segmentation_high", True, LARGE, 17, networks, terms, Bounds(1.0, 1.0), (), (1, 8, 16))
 
 
 def test_a_fused_graph_gives_the_weighted_mean_of_logits_computed_outside(published: list[Path]) -> None:
@@ -151,7 +151,8 @@ def test_the_matting_graph_is_taken_as_it_is_with_the_contracts_tensors(tmp_path
         "MASK": rng.random((1, 512, 512), np.float32),
         "MODE": np.array([1, 0, 0], np.float32).reshape(3, 1, 1),
     }
-    one = Engine("m", "matting", True, LARGE, 17, (network("m", LARGE, 1),), License("x", "x", "x"), Bounds(1, 1, 1, 0))
+    terms, networks = License("x", "x", "x"), (network("m", LARGE, 1),)
+    one = Engine("m", "matting", True, LARGE, 17, networks, terms, Bounds(1, 1), (), (1, 8, 16))
     reference = published_answers(one, [path], [row, row])
     np.testing.assert_array_equal(run(model, **{n: np.stack([v, v]) for n, v in row.items()}), reference)
 
