@@ -7,6 +7,8 @@ import math
 import os
 from collections.abc import Callable
 
+from cutout_client._client import DEFAULT_URL
+
 
 def positive(text: str) -> float:
     """A finite number above 0."""
@@ -27,8 +29,16 @@ def count_from(least: int) -> Callable[[str], int]:
     return count
 
 
-def add_api_key(parser: argparse.ArgumentParser) -> None:
-    """Adds `--api-key`. Its default is read by `key_of`, so that no help text shows it."""
+def add_connection(parser: argparse.ArgumentParser) -> None:
+    """Adds `--server` and `--api-key`. The key's default is read by `key_of`, so that no help text shows it."""
+    server = os.environ.get("CUTOUT_SERVER") or DEFAULT_URL
+    shown = server.replace("%", "%%")
+    parser.add_argument(
+        "--server",
+        metavar="URL",
+        default=server,
+        help=f"http://, https://, grpc://host:port or grpcs://host:port; environment CUTOUT_SERVER ({shown})",
+    )
     parser.add_argument(
         "--api-key",
         metavar="KEY",

@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import cast
 
 from cutout_client._bulk.command import main as bulk
-from cutout_client._cli_arguments import add_api_key, count_from, key_of, positive
+from cutout_client._cli_arguments import add_connection, count_from, key_of, positive
 from cutout_client._cli_options import FLAG_OPTIONS, add_options
 from cutout_client._cli_plan import Plan, UsageError, make_plan
 from cutout_client._cli_report import Report
 from cutout_client._cli_run import RunSettings, run_jobs
-from cutout_client._client import DEFAULT_URL
 from cutout_client._config import Retry, Timeout
 from cutout_client._endpoint import Endpoint
 from cutout_client._options import CutoutOptions
@@ -129,15 +128,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="PATH",
         help="result file; a folder for several; - for standard output. Default: NAME.cutout.png beside the photo",
     )
-    server = os.environ.get("CUTOUT_SERVER") or DEFAULT_URL
-    parser.add_argument(
-        "--server",
-        metavar="URL",
-        default=server,
-        help=f"http://, https://, grpc://host:port or grpcs://host:port; environment CUTOUT_SERVER "
-        f"({server.replace('%', '%%')})",
-    )
-    add_api_key(parser)
+    add_connection(parser)
     add_options(parser.add_argument_group("options of the cut-out"))
     running = parser.add_argument_group("running")
     running.add_argument("-j", "--jobs", type=count_from(1), default=4, help="images in flight at a time (4)")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping
 
@@ -10,10 +9,10 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from cutout_core.contract import CutoutError, ErrorCode
+from cutout_core.contract import CutoutError
 from cutout_core.contract import cutout_pb2 as pb
 from cutout_gateway.access import Caller
-from cutout_gateway.grpc_messages import abort, decode, rate_metadata, response_of
+from cutout_gateway.grpc_messages import abort, decode, only_message, rate_metadata, response_of
 from cutout_gateway.grpc_stream import StreamApi
 from cutout_gateway.requests import CutoutRequest, clean_request_id
 from cutout_gateway.service import CutoutService
@@ -122,16 +121,7 @@ class GrpcApi:
 
     async def _read(self, messages: AsyncIterator[bytes]) -> pb.RemoveBackgroundRequest:
         """The call's one message. Raises `CutoutError`, of OVERLOADED before anything is read."""
-        limit_s = self._settings.upload_timeout_s
         with self._service.admission.upload() as weight:
-            try:
-                async with asyncio.timeout(limit_s):
-                    raw = await anext(messages)
-            except TimeoutError:
-                raise CutoutError(
-                    ErrorCode.REQUEST_TIMEOUT, f"The message did not arrive within {limit_s:g} s."
-                ) from None
-            except StopAsyncIteration:
-                raise CutoutError(ErrorCode.MALFORMED_REQUEST, "The call has no message.") from None
+            raw = await only_message(messages, self._settings.upload_timeout_s)
             weight.add(size=len(raw))
             return decode(raw)

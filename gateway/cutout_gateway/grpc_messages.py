@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+
 import grpc
 from google.protobuf.message import DecodeError
 
@@ -25,6 +28,18 @@ def decode_item(raw: bytes) -> pb.RemoveBackgroundsRequest:
         return pb.RemoveBackgroundsRequest.FromString(raw)
     except DecodeError:
         raise _malformed() from None
+
+
+async def only_message(messages: AsyncIterator[bytes], limit_s: float) -> bytes:
+    """The message of a unary call that is served as a stream. Raises `CutoutError` REQUEST_TIMEOUT or
+    MALFORMED_REQUEST."""
+    try:
+        async with asyncio.timeout(limit_s):
+            return await anext(messages)
+    except TimeoutError:
+        raise CutoutError(ErrorCode.REQUEST_TIMEOUT, f"The message did not arrive within {limit_s:g} s.") from None
+    except StopAsyncIteration:
+        raise CutoutError(ErrorCode.MALFORMED_REQUEST, "The call has no message.") from None
 
 
 def response_of(reply: CutoutReply) -> pb.RemoveBackgroundResponse:

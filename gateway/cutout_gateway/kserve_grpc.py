@@ -15,6 +15,7 @@ from typing import TypeAlias
 import grpc
 
 from cutout_core.contract import CutoutError, ErrorCode
+from cutout_gateway.grpc_messages import abort, only_message
 from cutout_gateway.kserve_access import KserveAccess
 from cutout_gateway.kserve_admission import OVERHEAD, InferCall, KserveAdmission
 from cutout_gateway.kserve_upstream import first_part
@@ -133,7 +134,7 @@ class KserveGrpc:
             try:
                 answer = await method(call)
             except CutoutError as error:
-                await _abort(context, error, call.request_id)
+                await abort(context, error, call.request_id)
                 raise  # not reached: abort raises
             if answer.status is not grpc.StatusCode.OK:
                 await context.abort(answer.status, answer.details)
@@ -166,7 +167,7 @@ class KserveGrpc:
                     raise CutoutError(ErrorCode.OVERLOADED, retry_after_s=1.0)
                 self._questions += 1
                 try:
-                    message = await self._read(call, _QUESTION_S)
+                    message = await only_message(call.messages, _QUESTION_S)
                     if len(message) > _QUESTION_BYTES:
                         limit = f"The message is larger than {_QUESTION_BYTES} bytes."
                         raise CutoutError(ErrorCode.TOO_MANY_BYTES, limit)
@@ -181,7 +182,7 @@ class KserveGrpc:
             with self._counted(call):
                 self._access.authorize(call.headers)
                 self._access.check_control(call.headers, method)
-                message = await self._read(call, self._settings.upload_timeout_s)
+                message = await only_message(call.messages, self._settings.upload_timeout_s)
                 return await self._send(method, message, self._settings.max_timeout_s)
 
         return control
@@ -191,7 +192,7 @@ class KserveGrpc:
         with self._counted(call):
             self._access.authorize(call.headers).check()
             with self._service.admission.upload() as weight:
-                message = await self._read(call, self._settings.upload_timeout_s)
+                message = await only_message(call.messages, self._settings.upload_timeout_s)
                 weight.add(size=len(message))
                 infer = self._read_infer(message)
             self._access.check_infer(call.headers, infer.facts)
@@ -204,7 +205,7 @@ class KserveGrpc:
             with self._counted(call):
                 self._access.authorize(call.headers)
         except CutoutError as error:
-            await _abort(context, error, call.request_id)
+            await abort(context, error, call.request_id)
         answers: asyncio.Queue[asyncio.Task[bytes] | None] = asyncio.Queue(_STREAM_AHEAD)
         started: set[asyncio.Task[bytes]] = set()
 
@@ -268,16 +269,6 @@ class KserveGrpc:
             self._service.refused(PROTOCOL, call.request_id, error)
             raise
 
-    async def _read(self, call: _Call, limit_s: float) -> bytes:
-        """The call's one message. Raises `CutoutError` REQUEST_TIMEOUT or MALFORMED_REQUEST."""
-        try:
-            async with asyncio.timeout(limit_s):
-                return await anext(call.messages)
-        except TimeoutError:
-            raise CutoutError(ErrorCode.REQUEST_TIMEOUT, f"The message did not arrive within {limit_s:g} s.") from None
-        except StopAsyncIteration:
-            raise CutoutError(ErrorCode.MALFORMED_REQUEST, "The call has no message.") from None
-
     async def _send(self, method: str, message: bytes, timeout_s: float) -> GrpcAnswer:
         """Triton's answer. Raises `CutoutError` MODEL_UNAVAILABLE where Triton cannot be reached."""
         try:
@@ -293,10 +284,3 @@ class KserveGrpc:
 
 #: ServerLiveResponse, ServerReadyResponse and ModelReadyResponse have one field, a bool with number 1.
 _YES, _NO = GrpcAnswer(b"\x08\x01"), GrpcAnswer(b"")
-
-
-async def _abort(context: Context, error: CutoutError, request_id: str) -> None:
-    metadata = [("cutout-error-code", error.code.value), ("cutout-request-id", request_id)]
-    if error.retry_after_s is not None:
-        metadata.append(("cutout-retry-after-ms", str(round(error.retry_after_s * 1000))))
-    await context.abort(grpc.StatusCode[error.row.grpc_status], error.message, tuple(metadata))

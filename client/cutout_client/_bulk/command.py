@@ -18,9 +18,8 @@ from cutout_client._bulk.journal import DONE, FAILED, Journal, JournalInUse, sta
 from cutout_client._bulk.manifest import read_rows
 from cutout_client._bulk.report import Report
 from cutout_client._bulk.runner import JobSettings, JobStopped, Results, Runner, check_server
-from cutout_client._cli_arguments import add_api_key, count_from, key_of, positive
+from cutout_client._cli_arguments import add_connection, count_from, key_of, positive
 from cutout_client._cli_plan import UsageError
-from cutout_client._client import DEFAULT_URL
 from cutout_client._endpoint import Endpoint
 from cutout_core.contract import OPTION_HELP, CutoutError, Options
 
@@ -223,14 +222,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("source", metavar="SOURCE", help="a manifest (.csv, .ndjson, .jsonl) or a folder; may be a URL")
     parser.add_argument("-o", "--out", metavar="RESULTS", required=True, help="folder or URL that the results go to")
-    server = os.environ.get("CUTOUT_SERVER") or DEFAULT_URL
-    parser.add_argument(
-        "--server",
-        metavar="URL",
-        default=server,
-        help=f"http://, https://, grpc://host:port or grpcs://host:port ({server.replace('%', '%%')})",
-    )
-    add_api_key(parser)
+    add_connection(parser)
     options = parser.add_argument_group("options of the cut-out, for rows that say nothing else")
     for name, text in OPTION_HELP.items():
         flags = [f"--{name.replace('_', '-')}", *(["-f"] if name == "output" else [])]
