@@ -35,6 +35,7 @@ from cutout_core.imaging.preprocess import (
     preprocess_row,
 )
 from cutout_core.imaging.tile_pass import TilePass
+from cutout_core.serving.fixed_batch import compile_fixed
 
 Float32 = NDArray[np.float32]
 
@@ -75,8 +76,9 @@ def _matte(images: NDArray[np.uint8], masks: Float32, modes: Float32) -> Float32
 
 
 def _run(name: str, tensors: dict[str, NDArray[Any]]) -> Float32:
-    result: Float32 = _engine(name)(tensors)[0].copy()
-    return result
+    """The output for all rows, one by one as the service does it."""
+    engine, rows = _engine(name), len(next(iter(tensors.values())))
+    return np.concatenate([engine({n: t[i : i + 1] for n, t in tensors.items()})[0] for i in range(rows)])
 
 
 @cache
@@ -103,4 +105,4 @@ def _engine(name: str) -> openvino.CompiledModel:
     folder = engines_root() / name
     choice = choose("auto", _manifest(name), read_certificate(folder), capabilities())
     config = {"INFERENCE_PRECISION_HINT": choice.hint, "INFERENCE_NUM_THREADS": 1, "ENABLE_CPU_PINNING": False}
-    return openvino.Core().compile_model(folder / graph_name(choice.precision), "CPU", config)
+    return compile_fixed(openvino.Core(), folder / graph_name(choice.precision), 1, config)

@@ -26,6 +26,7 @@ from cutout_build.quantize.photos import Photos
 from cutout_build.quantize.plan import quant_plan
 from cutout_build.quantize.qdq import write_qdq
 from cutout_build.quantize.torch_graph import TorchGraph
+from cutout_build.quantize.unit_scale import unit_scales
 from cutout_core.contract.engine import EngineManifest
 from cutout_core.contract.tensors import MATTING
 
@@ -98,7 +99,8 @@ def distill(model: ModelProto, manifest: EngineManifest, folder: Path, settings:
     trained = ModelProto()
     trained.CopyFrom(model)
     student.write_to(trained)
-    return write_qdq(trained, plan, fake.values())
+    scaled, scales = unit_scales(trained, plan, fake.values())
+    return write_qdq(scaled, plan, scales)
 
 
 def difference(

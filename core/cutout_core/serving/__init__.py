@@ -1,1 +1,1 @@
-"""What the adapters of the model repository share; its modules need the Python backend's own: only Triton runs them."""
+"""What the adapters of the model repository share. Most need the Python backend's own module: only Triton runs them."""

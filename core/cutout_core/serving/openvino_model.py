@@ -12,6 +12,8 @@ import numpy as np
 import openvino as ov
 import triton_python_backend_utils as pb_utils
 
+from cutout_core.serving.fixed_batch import compile_fixed
+
 
 class OpenVinoModel:
     """What Triton calls. The tensors' names and order are the configuration's.
@@ -35,7 +37,7 @@ class OpenVinoModel:
             "INFERENCE_NUM_THREADS": int(text["threads"]),
             "ENABLE_CPU_PINNING": False,
         }
-        model = core.compile_model(graph, "CPU", properties)
+        model = compile_fixed(core, graph, 1, properties)
         served = model.get_property("INFERENCE_PRECISION_HINT").to_string()
         if served != hint:
             raise pb_utils.TritonModelException(f"asked for {hint}, but the CPU plugin serves {served}")

@@ -32,7 +32,7 @@ def scales(model: ModelProto, image: np.ndarray) -> dict[str, float]:
     plan = quant_plan(model)
     names = tuple(plan.groups)
     found: dict[str, float] = {}
-    for name, value in zip(names, run(model, image, also=names)[1:], strict=True):
+    for name, value in zip(names, run(model, image, also=names)[len(model.graph.output) :], strict=True):
         found[plan.groups[name]] = max(found.get(plan.groups[name], 0.0), float(np.abs(value).max()) / QMAX)
     return found
 

@@ -1,0 +1,22 @@
+"""A graph compiled by OpenVINO for one number of rows."""
+
+from __future__ import annotations
+
+import cutout_core.no_telemetry  # noqa: F401  # isort: skip
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import openvino as ov
+
+
+def compile_fixed(core: ov.Core, graph: Path, rows: int, properties: Mapping[str, Any]) -> ov.CompiledModel:
+    """The ONNX file `graph` for the CPU, every input with exactly `rows` in its batch axis.
+
+    With all sizes known, OpenVINO fuses chains of arithmetic into single passes: `matting` in INT8 takes two thirds of
+    the time that it takes with an open batch axis.
+    """
+    model = core.read_model(graph)
+    model.reshape({tensor: [rows, *list(tensor.partial_shape)[1:]] for tensor in model.inputs})
+    return core.compile_model(model, "CPU", dict(properties))
