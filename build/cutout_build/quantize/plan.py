@@ -1,8 +1,8 @@
 """Which tensors and convolutions of a graph are quantized, and which share a scale.
 
 A convolution is quantized when everything that it reads comes from activations (outputs of `Relu`, `Add` or `Max`,
-through poolings, resizes and concatenations); the first layer, whose input is the photo, and the heads, whose outputs
-are no activations but the answer, keep their precision: they are cheap and sensitive. The tensors that meet in a
+through poolings, resizes and concatenations); the first layer, whose input is the photo, and what mixes the answers of
+several heads keep their precision: they are cheap and sensitive. The tensors that meet in a
 concatenation share one scale, so that the concatenation itself stays in INT8; so do input and output of a pooling or
 resize.
 """
@@ -11,14 +11,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from onnx import GraphProto, ModelProto, NodeProto
+from onnx import ModelProto, NodeProto
 
 #: Operators whose output is in the range of their inputs and keeps their scale.
 _SAME_SCALE = ("MaxPool", "Concat", "Resize", "DepthToSpace")
 #: Operators whose output is an activation: it gets a scale of its own.
 _SOURCES = ("Relu", "Add", "Max")
-#: Convolutions with fewer output channels are heads.
-_MIN_CHANNELS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +37,7 @@ def quant_plan(model: ModelProto, keep: tuple[str, ...] = ()) -> QuantPlan:
     made_by = {node.output[0]: node for node in graph.node}
     chosen, needed = [], {}
     for node in graph.node:
-        if node.op_type == "Conv" and node.output[0] not in keep and _channels(graph, node) >= _MIN_CHANNELS:
+        if node.op_type == "Conv" and node.output[0] not in keep:
             tensors = _activations(node.input[0], made_by)
             if tensors:
                 chosen.append(node.output[0])
@@ -81,7 +79,3 @@ def _tied(tensors: dict[str, None], made_by: dict[str, NodeProto]) -> dict[str, 
             for part in node.input if node.op_type == "Concat" else node.input[:1]:
                 leader[find(part)] = find(tensor)
     return {tensor: find(tensor) for tensor in tensors}
-
-
-def _channels(graph: GraphProto, node: NodeProto) -> int:
-    return next(int(tensor.dims[0]) for tensor in graph.initializer if tensor.name == node.input[1])

@@ -37,16 +37,16 @@ def scales(model: ModelProto, image: np.ndarray) -> dict[str, float]:
     return found
 
 
-def test_the_photo_and_the_head_stay_as_they_are_and_joined_tensors_share_a_scale(model: ModelProto) -> None:
+def test_the_photo_stays_as_it_is_and_joined_tensors_share_a_scale(model: ModelProto) -> None:
     plan = quant_plan(model)
-    assert set(plan.convs) == {"second.out", "deep.out", "last.out"}
-    assert set(plan.groups) == {"first", "second", "pooled", "deep", "up", "joined"}
+    assert set(plan.convs) == {"second.out", "deep.out", "last.out", "logits"}
+    assert set(plan.groups) == {"first", "second", "pooled", "deep", "up", "joined", "last"}
     assert len({plan.groups[name] for name in ("second", "pooled", "up", "joined", "deep")}) == 1
     assert plan.groups["first"] != plan.groups["second"]
 
 
 def test_a_kept_convolution_is_left_out(model: ModelProto) -> None:
-    assert set(quant_plan(model, keep=("deep.out", "last.out")).convs) == {"second.out"}
+    assert set(quant_plan(model, keep=("deep.out", "last.out", "logits")).convs) == {"second.out"}
 
 
 def test_the_graph_is_valid_and_computes_nearly_the_same(model: ModelProto, image: np.ndarray) -> None:
