@@ -10,6 +10,7 @@ import uvloop
 from pydantic import ValidationError
 from pydantic_settings import CliApp
 
+from cutout_core import allocator
 from cutout_gateway.logs import configure_logging
 from cutout_gateway.server import Server
 from cutout_gateway.settings import Settings
@@ -25,6 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
             message = problem["msg"].removeprefix("Value error, ")
             print(f"cutout_gateway: {place + ': ' if place else ''}{message}", file=sys.stderr)
         return 2
+    allocator.tune()
     configure_logging(settings.log_level, settings.log_format)
     log = logging.getLogger("cutout.gateway")
     for name in Settings.unknown_variables():

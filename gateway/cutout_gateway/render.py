@@ -26,9 +26,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--max-bytes", type=int, default=Limits().max_bytes, help="as the gateway's CUTOUT_MAX_BYTES")
     parser.add_argument("--max-pixels", type=int, default=Limits().max_pixels, help="as CUTOUT_MAX_PIXELS")
     parser.add_argument("--threads", type=int, default=0, help="of the pixel work; 0: one a core")
+    parser.add_argument("--instances", type=int, default=1, help="of every model in Python")
     options = parser.parse_args(arguments)
     limits = Limits(options.max_bytes, options.max_pixels)
-    settings = RenderSettings(options.profile, limits, threads=options.threads)
+    settings = RenderSettings(options.profile, limits, threads=options.threads, instances=options.instances)
     try:
         render_repository(options.source or default_source(), engines_root(), options.target, settings)
     except RepositoryError as error:

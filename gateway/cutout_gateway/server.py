@@ -180,6 +180,7 @@ class Server:
                 precision=settings.precision,
                 precision_force=settings.precision_force,
                 threads=settings.threads,
+                instances=settings.instances,
             ),
             on_exit=lambda status: self._changed.set(),
         )

@@ -64,6 +64,8 @@ class Settings(BaseSettings):
     """Serves the precision that is named even without a certificate; every response then carries a warning."""
     threads: int = Field(0, ge=0, le=1024)
     """Threads of the engines and of the pixel work; 0 takes one per core."""
+    instances: int = Field(1, ge=1, le=64)
+    """Instances of every model in the embedded Triton; each has all threads, an engine its weights again."""
     triton_url: str | None = None
     """host:port of an external Triton's gRPC endpoint; when set, none is started."""
     triton_metrics_url: str | None = None

@@ -35,7 +35,7 @@ class EmbeddedSettings:
 
     source: the tracked model repository; None takes the checkout's. engines: None takes the cache's.
     precision: `auto`, or one that the engine is certified for; precision_force: or is not.
-    threads: 0 takes one per core.
+    threads: 0 takes one per core. instances: of every model, each with all threads.
     """
 
     profile: str = "cpu"
@@ -45,6 +45,7 @@ class EmbeddedSettings:
     precision: str = "auto"
     precision_force: bool = False
     threads: int = 0
+    instances: int = 1
     backoff: Backoff = field(default_factory=Backoff)
 
 
@@ -157,5 +158,6 @@ class EmbeddedTriton:
                 settings.precision_force,
                 settings.threads,
                 compiled,
+                settings.instances,
             ),
         )

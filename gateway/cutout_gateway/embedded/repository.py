@@ -38,7 +38,7 @@ class RepositoryError(RuntimeError):
 @dataclass(frozen=True, slots=True)
 class RenderSettings:
     """What the operator decides. `precision`: `auto` or one of the contract's; `force`: that one without a certificate
-    too; `threads`: 0 takes one per core.
+    too; `threads`: 0 takes one per core; `instances`: of every model in Python.
 
     `compile_cache`: where OpenVINO keeps compiled graphs, None for nowhere.
     """
@@ -49,6 +49,7 @@ class RenderSettings:
     force: bool = False
     threads: int = 0
     compile_cache: Path | None = None
+    instances: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +76,14 @@ class ServedEngine(NamedTuple):
         return graph_name(self.precision) if self.choice is not None else GRAPH_NAME
 
 
-def allot(threads: int, cores: int) -> Allotment:
-    """The rule of the CPU profile: one instance of every model, each with all threads (0: one per core).
+def allot(threads: int, cores: int, instances: int = 1) -> Allotment:
+    """The rule of the CPU profile: one instance of every model unless told otherwise, each with all threads (0: one
+    per core).
 
     Batches fill the threads, and the engine gains nothing from two streams of one thread over one of two. The
     models take turns under load, so that more threads than cores in all is meant.
     """
-    return Allotment(instances=1, threads=threads or cores)
+    return Allotment(instances, threads or cores)
 
 
 def default_source() -> Path:
@@ -107,7 +109,7 @@ def render_repository(source: Path, engines: Path, target: Path, settings: Rende
     if settings.profile not in PROFILE_BACKENDS:
         raise RepositoryError(f"Profile {settings.profile!r} is none of: {', '.join(PROFILE_BACKENDS)}.")
     served = _served_engines(engines, settings)
-    allotment = allot(settings.threads, available_cores())
+    allotment = allot(settings.threads, available_cores(), settings.instances)
     values = {
         "max_bytes": str(settings.limits.max_bytes),
         "max_pixels": str(settings.limits.max_pixels),

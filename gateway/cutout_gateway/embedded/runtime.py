@@ -16,12 +16,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from cutout_core import allocator
+
 _WHEEL = "nvidia-pytriton"
 _LOOPBACK = "127.0.0.1"
 _SYSTEM_LIBRARIES = Path("/usr/lib")
 
 #: Variables of the environment that would reach into Triton or its stubs, and ours where nothing else is set.
-_DEFAULTS = {"OPENBLAS_NUM_THREADS": "1"}
+_DEFAULTS = {"OPENBLAS_NUM_THREADS": "1", **allocator.environment()}
 
 
 class RuntimeMissingError(RuntimeError):

@@ -92,9 +92,10 @@ def fingerprint(folder: Path) -> dict[str, str]:
 def test_settings_and_manifest_land_in_the_configurations(engines: Path, tmp_path: Path) -> None:
     target, source = tmp_path / "models", default_source()
     before = fingerprint(source)
-    settings = RenderSettings(limits=Limits(1000, 2000), threads=3, compile_cache=tmp_path / "compiled")
+    settings = RenderSettings(limits=Limits(1000, 2000), threads=3, compile_cache=tmp_path / "compiled", instances=2)
     render_repository(source, engines, target, settings)
     config, values = read(target, "preprocess", "config.pbtxt")
+    assert config.instance_group[0].count == 2
     assert list(config.output[0].dims) == [3, 256, 256]
     assert values == {
         "max_bytes": "1000",
@@ -280,6 +281,7 @@ def test_a_damaged_certificate_is_refused(engines: Path, tmp_path: Path) -> None
 @pytest.mark.parametrize(("threads", "cores", "expected"), [(0, 2, 2), (0, 64, 64), (1, 8, 1), (12, 4, 12)])
 def test_each_model_has_one_instance_with_all_threads(threads: int, cores: int, expected: int) -> None:
     assert allot(threads, cores) == Allotment(instances=1, threads=expected)
+    assert allot(threads, cores, instances=3) == Allotment(instances=3, threads=expected)
 
 
 def test_a_cgroup_quota_bounds_the_cores(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
