@@ -1,9 +1,9 @@
 """How glibc's allocator is set for pixel work: buffers of megabytes that come and go many times a second.
 
-By default each thread gets a heap of its own, which gives its pages back at every larger `free` and faults them in again
-at the next image: 18 of 72 ms of CPU time in `postprocess` at 512 px went there, and what several heaps keep apart adds
-up. One heap that keeps up to 64 MiB ready, and buffers over 16 MiB straight from the system, made a service on two cores
-5 to 15 % faster and 0.2 GB smaller. (mallopt(3))
+By default each thread gets a heap of its own, which gives its pages back at every larger `free` and faults them in
+again at the next image: 18 of 72 ms of CPU time in `postprocess` at 512 px went there, and what several heaps keep
+apart adds up. One heap that keeps up to 64 MiB ready, and buffers over 16 MiB straight from the system, made a service
+on two cores 5 to 15 % faster and 0.2 GB smaller. (mallopt(3))
 """
 
 from __future__ import annotations
