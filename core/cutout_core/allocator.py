@@ -27,4 +27,4 @@ def environment() -> dict[str, str]:
 def tune() -> bool:
     """Sets the allocator of this process, best before it has threads; False where the C library is not glibc."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    return mallopt is not None and all([mallopt(number, value) for (_, number), value in _SETTINGS.items()])
+    return mallopt is not None and all(mallopt(number, value) for (_, number), value in _SETTINGS.items())
