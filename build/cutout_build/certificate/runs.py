@@ -21,6 +21,7 @@ from cutout_build.half_arithmetic import rounded
 from cutout_build.quality.cache import cached
 from cutout_build.reference import Inputs
 from cutout_core.contract.certificate import CPU_RUNTIME, HINT_NEEDS
+from cutout_core.contract.cpu import has_int8_dot_products
 from cutout_core.serving.fixed_batch import compile_fixed
 
 Array = NDArray[np.float32]
@@ -55,9 +56,10 @@ WAYS = (
 
 
 def capabilities() -> frozenset[str]:
-    """What this CPU runs with instructions of its own ("fp32", "bf16", "fp16"), as OpenVINO reports it."""
+    """What this CPU runs with instructions of its own ("fp32", "bf16", "fp16"), as OpenVINO reports it, and "int8"."""
     found = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    return frozenset(_CAPABILITIES[name] for name in found if name in _CAPABILITIES)
+    known = frozenset(_CAPABILITIES[name] for name in found if name in _CAPABILITIES)
+    return known | {"int8"} if has_int8_dot_products() else known
 
 
 def native(way: Way) -> bool:

@@ -106,7 +106,7 @@ def choose(
     *,
     force: bool = False,
 ) -> Choice:
-    """The precision to serve on a CPU that runs `native` ("fp32", "bf16", "fp16") at speed.
+    """The precision to serve on a CPU that runs `native` ("fp32", "bf16", "fp16", "int8") at speed.
 
     `auto` is the fastest that is certified: by measured speed where all candidates have one, else by the order of
     PRECISIONS, and nothing that was measured to gain nothing over fp32. force: what is named needs no
@@ -138,7 +138,7 @@ def _option(
     precision: str, manifest: EngineManifest, rows: Sequence[CertificateRow], native: Collection[str]
 ) -> Choice | None:
     """The precision by its best arithmetic that this CPU has: a certified one before others. None where it has none."""
-    if precision not in manifest.graphs:
+    if precision not in manifest.graphs or (precision == "int8" and "int8" not in native):
         return None
     found = [
         Choice(precision, hint, _row(precision, hint, manifest.graphs[precision], rows))

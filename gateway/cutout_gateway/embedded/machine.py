@@ -9,6 +9,8 @@ import sys
 from functools import cache
 from pathlib import Path
 
+from cutout_core.contract.cpu import has_int8_dot_products
+
 _CGROUP_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 _PROBE = """
 import cutout_core.no_telemetry, openvino
@@ -31,7 +33,8 @@ def available_cores() -> int:
 
 @cache
 def native_precisions() -> frozenset[str]:
-    """Precisions that the CPU runs natively ("fp32", "bf16" ...), as OpenVINO's CPU plugin reports them.
+    """Precisions that the CPU runs natively ("fp32", "bf16" ...), as OpenVINO's CPU plugin reports them; int8 by the
+    CPU's flags.
 
     Asked in a process of its own, which keeps OpenVINO out of the gateway. OpenVINO also *emulates* bf16 on CPUs
     without it, several times slower than fp32, and still reports it as the precision served: hence this question.
@@ -45,4 +48,5 @@ def native_precisions() -> frozenset[str]:
         raise RuntimeError(f"Asking OpenVINO about this CPU was ended by signal {-answer.returncode}.")
     if answer.returncode > 0:
         raise RuntimeError("OpenVINO cannot be asked about this CPU: install the package `openvino`.")
-    return frozenset(_CAPABILITIES[name] for name in answer.stdout.split() if name in _CAPABILITIES)
+    found = frozenset(_CAPABILITIES[name] for name in answer.stdout.split() if name in _CAPABILITIES)
+    return found | {"int8"} if has_int8_dot_products() else found

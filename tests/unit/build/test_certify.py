@@ -157,8 +157,8 @@ def test_a_corrupt_graph_is_refused(
     report.write_text(json.dumps(rows))
     certificate = bring_certificate(manifest, built.folder, built.report, report)
     with pytest.raises(PrecisionError, match=f"net is not certified in {precision}: Misses its bound"):
-        choose(precision, manifest, certificate, {"fp32"})
-    assert choose("auto", manifest, certificate, {"fp32"}).precision != precision
+        choose(precision, manifest, certificate, {"fp32", "int8"})
+    assert choose("auto", manifest, certificate, {"fp32", "int8"}).precision != precision
 
 
 def test_a_graph_that_gives_no_numbers_is_refused() -> None:

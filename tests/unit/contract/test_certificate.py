@@ -14,7 +14,7 @@ GRAPHS = {"fp32": "a" * 64, "bf16": "a" * 64, "fp16": "b" * 64, "int8": "c" * 64
 MANIFEST = EngineManifest(
     "segmentation", "net", 320, (0.5, 0.5, 0.5), (1.0, 1.0, 1.0), False, "MIT", "test", "0" * 64, GRAPHS
 )
-PLAIN, MODERN = {"fp32"}, {"fp32", "bf16"}
+PLAIN, MODERN = {"fp32", "int8"}, {"fp32", "bf16", "int8"}
 
 
 def row(precision: str, hint: str = "f32", certified: bool = True, speed: float | None = None) -> CertificateRow:
@@ -38,6 +38,7 @@ FP32 = row("fp32", speed=1.0)
         ([FP32, row("fp16", speed=1.2)], PLAIN, ("fp16", "f32")),
         ([FP32, row("int8", speed=2.0)], PLAIN, ("int8", "f32")),
         ([FP32, row("int8", speed=0.7)], PLAIN, ("fp32", "f32")),
+        ([FP32, row("int8", speed=2.0)], {"fp32"}, ("fp32", "f32")),
         ([FP32, row("int8", speed=2.0, certified=False)], PLAIN, ("fp32", "f32")),
         ([FP32, row("int8", speed=2.0), row("bf16", "bf16", speed=4.0)], MODERN, ("bf16", "bf16")),
         ([FP32, row("int8", "bf16"), row("bf16", "bf16")], MODERN, ("int8", "bf16")),

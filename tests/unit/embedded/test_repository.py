@@ -73,7 +73,7 @@ def engines(tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def _cpu_without_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(repository, "native_precisions", lambda: frozenset({"fp32"}))
+    monkeypatch.setattr(repository, "native_precisions", lambda: frozenset({"fp32", "int8"}))
 
 
 def read(target: Path, *parts: str) -> tuple[model_config_pb2.ModelConfig, dict[str, str]]:
@@ -231,7 +231,7 @@ def test_auto_is_the_fastest_that_is_certified_and_that_the_cpu_has(
     assert (values["precision"], values["hint"], values["certified"]) == ("fp32", "f32", "true")
     assert (values["graph_sha256"], values["certificate_mae"]) == (SHA256, "0.500000")
     assert values["certificate"] == "Measured."
-    monkeypatch.setattr(repository, "native_precisions", lambda: frozenset({"fp32", "bf16"}))
+    monkeypatch.setattr(repository, "native_precisions", lambda: frozenset({"fp32", "bf16", "int8"}))
     values = render(engines, tmp_path)
     assert (values["precision"], values["hint"]) == ("bf16", "bf16")
 

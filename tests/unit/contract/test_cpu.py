@@ -1,0 +1,23 @@
+"""Which CPUs are given INT8."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cutout_core.contract.cpu import has_int8_dot_products
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [("fpu avx2 avx512f avx512_vnni", True), ("avx2 avx_vnni", True), ("amx_int8", True), ("avx2 avx512bw", False)],
+)
+def test_flags_decide(tmp_path: Path, flags: str, expected: bool) -> None:
+    file = tmp_path / "cpuinfo"
+    file.write_text(f"processor\t: 0\nflags\t\t: {flags}\nbugs\t\t: none\n")
+    assert has_int8_dot_products(file) is expected
+
+
+def test_an_unknown_machine_has_none(tmp_path: Path) -> None:
+    assert not has_int8_dot_products(tmp_path / "none")
