@@ -21,14 +21,12 @@ from cutout_build.half_arithmetic import rounded
 from cutout_build.quality.cache import cached
 from cutout_build.reference import Inputs
 from cutout_core.contract.certificate import CPU_RUNTIME, HINT_NEEDS
-from cutout_core.contract.cpu import has_int8_dot_products
+from cutout_core.contract.cpu import native_precisions
 from cutout_core.serving.fixed_batch import compile_fixed
 
 Array = NDArray[np.float32]
 Runner = Callable[[Inputs], Array]
 
-#: OpenVINO's names of capabilities to ours.
-_CAPABILITIES = {"FP32": "fp32", "BF16": "bf16", "FP16": "fp16"}
 #: Runs of which a time is the median, for batches of one and for larger ones, and the seconds an image over which
 #: larger batches are left out.
 _ROUNDS, _PATIENCE_S = (5, 2), 2.0
@@ -57,9 +55,7 @@ WAYS = (
 
 def capabilities() -> frozenset[str]:
     """What this CPU runs with instructions of its own ("fp32", "bf16", "fp16"), as OpenVINO reports it, and "int8"."""
-    found = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    known = frozenset(_CAPABILITIES[name] for name in found if name in _CAPABILITIES)
-    return known | {"int8"} if has_int8_dot_products() else known
+    return native_precisions(openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
 
 
 def native(way: Way) -> bool:

@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
+#: OpenVINO's names of what a CPU runs with instructions of its own, and ours.
+_CAPABILITIES = {"FP32": "fp32", "BF16": "bf16", "FP16": "fp16"}
 _FLAGS = {"avx512_vnni", "avx_vnni", "amx_int8"}
+
+
+def native_precisions(capabilities: Iterable[str]) -> frozenset[str]:
+    """What this CPU runs at speed ("fp32", "bf16", "fp16", "int8"), from OpenVINO's OPTIMIZATION_CAPABILITIES.
+
+    They always have INT8; whether that is right and fast, the CPU's flags tell.
+    """
+    known = frozenset(_CAPABILITIES[name] for name in capabilities if name in _CAPABILITIES)
+    return known | {"int8"} if has_int8_dot_products() else known
 
 
 def has_int8_dot_products(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:

@@ -9,16 +9,13 @@ import sys
 from functools import cache
 from pathlib import Path
 
-from cutout_core.contract.cpu import has_int8_dot_products
+from cutout_core.contract import cpu
 
 _CGROUP_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 _PROBE = """
 import cutout_core.no_telemetry, openvino
 print(*openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
 """
-
-#: What OpenVINO calls a precision that runs on instructions of its own, and what we call it.
-_CAPABILITIES = {"FP32": "fp32", "BF16": "bf16", "FP16": "fp16"}
 
 
 def available_cores() -> int:
@@ -48,5 +45,4 @@ def native_precisions() -> frozenset[str]:
         raise RuntimeError(f"Asking OpenVINO about this CPU was ended by signal {-answer.returncode}.")
     if answer.returncode > 0:
         raise RuntimeError("OpenVINO cannot be asked about this CPU: install the package `openvino`.")
-    found = frozenset(_CAPABILITIES[name] for name in answer.stdout.split() if name in _CAPABILITIES)
-    return found | {"int8"} if has_int8_dot_products() else found
+    return cpu.native_precisions(answer.stdout.split())
