@@ -87,9 +87,9 @@ class Server:
         log.info("stopped")
 
     async def _serve(self, triton: TritonClient, listener: socket.socket, access: Access) -> None:
-        settings = self.settings
+        settings, flow = self.settings, self.settings.flow
         budget = Budget(
-            settings.max_in_flight,
+            flow.in_flight,
             settings.max_in_flight_pixels,
             settings.max_in_flight_bytes,
             settings.max_uploads,
@@ -97,9 +97,9 @@ class Server:
         batcher = Batcher(
             triton.infer,
             self.metrics,
-            slots=settings.batch_slots,
-            max_rows=settings.max_batch_rows,
-            max_rows_of={ENSEMBLES["high"]: settings.max_batch_rows_high},
+            slots=flow.slots,
+            max_rows=flow.rows,
+            max_rows_of={ENSEMBLES["high"]: flow.rows_high},
             max_pixels=settings.max_batch_pixels,
         )
         service = CutoutService(settings.limits, Admission(budget), batcher, self.metrics, access)
@@ -246,7 +246,7 @@ class Server:
             "limits": {
                 "max_bytes": settings.max_bytes,
                 "max_pixels": settings.max_pixels,
-                "max_in_flight": settings.max_in_flight,
+                "max_in_flight": settings.flow.in_flight,
                 "timeout_s": settings.timeout_s,
                 "max_timeout_s": settings.max_timeout_s,
             },

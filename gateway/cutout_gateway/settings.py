@@ -10,6 +10,8 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from cutout_core.contract import MAX_BATCH_SIZE, Limits
+from cutout_gateway.embedded.machine import available_cores
+from cutout_gateway.flow import Flow
 from cutout_gateway.url_fetch import FetchRules
 
 #: `CUTOUT_` variables that are not the gateway's, but belong to another part of Cutout.
@@ -81,8 +83,8 @@ class Settings(BaseSettings):
     """Largest encoded image, bytes."""
     max_pixels: int = Field(Limits().max_pixels, ge=1024, le=1_000_000_000)
     """Largest image, width × height."""
-    max_in_flight: int = Field(64, ge=1, le=100_000)
-    """Requests that may wait or be worked on at once; the next one is refused with 429."""
+    max_in_flight: int = Field(0, ge=0, le=100_000)
+    """Requests that may wait or be worked on at once, the next is refused with 429; 0: 8 a core, from 16; GPU 64."""
     max_in_flight_pixels: int = Field(512_000_000, ge=1024)
     """The same bound in pixels, so that a few huge photos count as many small ones."""
     max_in_flight_bytes: int = Field(512 * 1024 * 1024, ge=1024)
@@ -95,12 +97,12 @@ class Settings(BaseSettings):
     """Items of one stream in work at once; further ones are not read before one is answered."""
     stream_wait_s: float = Field(10.0, ge=0, le=3600)
     """How long an item of a stream waits for a place in a full server before it is refused, seconds."""
-    batch_slots: int = Field(2, ge=1, le=64)
-    """Batches in flight to Triton at once, of each quality."""
-    max_batch_rows: int = Field(8, ge=1, le=MAX_BATCH_SIZE)
-    """Images in one batch."""
-    max_batch_rows_high: int = Field(2, ge=1, le=MAX_BATCH_SIZE)
-    """Images in one batch of quality high: few, as each takes seconds on a CPU and all are answered together."""
+    batch_slots: int = Field(0, ge=0, le=64)
+    """Batches in flight to Triton at once, of each quality; 0: 4, with a GPU 2."""
+    max_batch_rows: int = Field(0, ge=0, le=MAX_BATCH_SIZE)
+    """Images in one batch; 0: as many as cores, from 2 to 8; with a GPU 8."""
+    max_batch_rows_high: int = Field(0, ge=0, le=MAX_BATCH_SIZE)
+    """Images in one batch of quality high, few, as each takes seconds on a CPU; 0: 1, with a GPU 2."""
     max_batch_pixels: int = Field(48_000_000, ge=1024)
     """Pixels in one batch; an image above it travels alone."""
 
@@ -161,6 +163,17 @@ class Settings(BaseSettings):
         if self.http_port and self.http_port == self.grpc_port and self.http_host == self.grpc_host:
             raise ValueError("http_port and grpc_port are the same: give each its own")
         return self
+
+    @property
+    def flow(self) -> Flow:
+        """The depth of queue and batches: what is set, else what the machine's rule says."""
+        derived = Flow.derive(self.profile, self.threads or available_cores())
+        return Flow(
+            slots=self.batch_slots or derived.slots,
+            rows=self.max_batch_rows or derived.rows,
+            rows_high=self.max_batch_rows_high or derived.rows_high,
+            in_flight=self.max_in_flight or derived.in_flight,
+        )
 
     @property
     def limits(self) -> Limits:

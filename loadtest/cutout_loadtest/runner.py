@@ -23,7 +23,7 @@ from cutout_loadtest.slo import Slo
 from cutout_loadtest.stats import percentile
 
 #: Callers of the closed loop that finds the capacity, and its seconds; before it, some requests warm the server up.
-_PROBE_CALLERS, _PROBE_S, _WARM_UP = 16, 10.0, 16
+_PROBE_CALLERS, _PROBE_S, _WARM_UP = 16, 20.0, 16
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,14 +54,20 @@ class Candidate:
 
 
 def sweep(cores: int, environment: Mapping[str, str]) -> list[Candidate]:
-    """Slots, rows of a batch and threads; a variable that `environment` holds is fixed at that value."""
+    """Slots, rows of a batch and threads; a variable that `environment` holds is fixed at that value.
+
+    Of slots × rows only what keeps 4 to 16 images in flight is tried, unless one of the two is fixed.
+    """
     values = {
-        SLOTS: ["1", "2", "3"],
-        ROWS: ["4", "8"],
-        THREADS: sorted({"1", str(max(1, cores // 2)), str(cores)}, key=int),
+        SLOTS: ["2", "4", "8"],
+        ROWS: ["1", "2", "4", "8"],
+        THREADS: sorted({str(max(1, cores // 2)), str(cores)}, key=int),
     }
-    values = {name: [environment[name]] if name in environment else found for name, found in values.items()}
+    fixed = {name: environment[name] for name in values if name in environment}
+    values |= {name: [value] for name, value in fixed.items()}
     chosen = [dict(zip(values, row, strict=True)) for row in itertools.product(*values.values())]
+    if not fixed.keys() & {SLOTS, ROWS}:
+        chosen = [one for one in chosen if 4 <= int(one[SLOTS]) * int(one[ROWS]) <= 16]
     return [Candidate(_name(variables), variables) for variables in chosen]
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
 from cutout_gateway.__main__ import main
+from cutout_gateway.flow import Flow
 from cutout_gateway.settings import Settings
 
 
@@ -52,6 +54,27 @@ def test_help_tells_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
     for name, field in Settings.model_fields.items():
         assert f"--{name.replace('_', '-')}" in text
         assert field.description
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"threads": 1}, Flow(slots=4, rows=2, rows_high=1, in_flight=16)),
+        ({"threads": 4}, Flow(slots=4, rows=4, rows_high=1, in_flight=32)),
+        ({"threads": 64}, Flow(slots=4, rows=8, rows_high=1, in_flight=512)),
+        ({"profile": "gpu", "triton_url": "x:1"}, Flow(slots=2, rows=8, rows_high=2, in_flight=64)),
+        ({"threads": 4, "batch_slots": 3}, Flow(slots=3, rows=4, rows_high=1, in_flight=32)),
+        ({"threads": 4, "max_batch_rows": 1, "max_in_flight": 5}, Flow(slots=4, rows=1, rows_high=1, in_flight=5)),
+        ({"threads": 4, "max_batch_rows_high": 3}, Flow(slots=4, rows=4, rows_high=3, in_flight=32)),
+    ],
+)
+def test_the_flow_follows_the_machine_and_what_is_set_wins(given: dict[str, Any], expected: Flow) -> None:
+    assert Settings(**given).flow == expected
+
+
+def test_without_threads_the_flow_follows_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cutout_gateway.settings.available_cores", lambda: 6)
+    assert Settings().flow == Flow.derive("cpu", 6)
 
 
 def test_a_misspelt_variable_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,10 +19,14 @@ def candidate(name: str, rate: float, latency_ms: float) -> Candidate:
 
 
 def test_variables_that_are_set_are_not_swept() -> None:
-    assert len(sweep(2, {})) == 3 * 2 * 2
-    assert len(sweep(16, {})) == 3 * 2 * 3
+    depths = {int(one.environment[SLOTS]) * int(one.environment[ROWS]) for one in sweep(2, {})}
+    assert depths == {4, 8, 16}
+    assert len(sweep(2, {})) == len(sweep(16, {})) == 8 * 2
+    assert len(sweep(1, {})) == 8
     fixed = sweep(2, {SLOTS: "7", THREADS: "1", "HOME": "/root"})
-    assert [one.environment for one in fixed] == [{SLOTS: "7", ROWS: rows, THREADS: "1"} for rows in ("4", "8")]
+    assert [one.environment for one in fixed] == [
+        {SLOTS: "7", ROWS: rows, THREADS: "1"} for rows in ("1", "2", "4", "8")
+    ]
 
 
 def test_among_the_equally_fast_the_shorter_tail_wins() -> None:
