@@ -1,9 +1,10 @@
 """How much work is in flight: the depth of the queue and of the batches, derived from the machine.
 
-On a CPU a batch does not make a network faster (its rows run one after the other), so batches are kept about as small as what
-fills the cores, and several are in flight: while one is in a network, others are decoded, refined or encoded, and a
-caller does not wait for seven neighbours. On a GPU batches are what makes the network fast. What may wait is bounded by
-what is answered in a few seconds, so that an overloaded service refuses at once in place of answering everybody late.
+On a CPU a batch does not make a network faster (its rows run one after the other), so batches are kept about as small
+as what fills the cores, and several are in flight: while one is in a network, others are decoded, refined or encoded,
+and a caller does not wait for seven neighbours. On a GPU batches are what makes the network fast. What may wait is
+bounded by what is answered in a few seconds, so that an overloaded service refuses at once instead of answering
+everybody late.
 """
 
 from __future__ import annotations
