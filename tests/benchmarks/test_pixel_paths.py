@@ -64,7 +64,7 @@ def pillow_file(image: Image.Image, pillow_format: str, **settings: object) -> b
 
 
 def test_png_beside_pillow() -> None:
-    """14 to 28 times at 13 to 17 % more bytes than level 6, by the photo and the subject's share of it."""
+    """19 to 26 times at 10 to 14 % more bytes than level 6, on cut-outs of the demo photos at 4 megapixels."""
     rgb, alpha = cut_out()
     image = Image.fromarray(np.dstack((rgb, alpha)))
     files = {}

@@ -1,13 +1,14 @@
 """A PNG writer for speed (PNG Specification, Third Edition): one filter, one fast deflate pass.
 
 Every row takes filter type 2 (Up, section 9.2), which on a cut-out turns the empty regions into zeros; rows are
-filtered in bands that stay in the processor's cache and go straight into ISA-L's deflate, level 1; zlib's where the
-wheel `isal` is missing.
+filtered in bands that stay in the processor's cache and go straight into ISA-L's deflate, level 2 (as fast as level 1
+and half a per cent smaller); zlib's, level 1, where the wheel `isal` is missing.
 """
 
 from __future__ import annotations
 
 import zlib
+from typing import Any
 
 import cv2
 import numpy as np
@@ -43,18 +44,17 @@ def write_png(
     if dpi is not None:  # pixels a metre, section 11.3.4.3
         density = round(dpi / 0.0254).to_bytes(4, "big")
         parts.append(_chunk(b"pHYs", density + density + b"\x01"))
-    deflate = zlib.compressobj(6) if small else (isal_zlib or zlib).compressobj(level=1, wbits=15)
+    deflate = zlib.compressobj(6) if small else _fast_deflate()
     stride = width * channels
-    rows = max(1, _BAND_BYTES // stride)
+    rows = min(height, max(1, _BAND_BYTES // stride))
     filtered = np.empty((rows, 1 + stride), np.uint8)
     filtered[:, 0] = _UP
+    band = np.zeros((1 + rows, stride), np.uint8)  # its first row is the one above: zeros for the first band
     for top in range(0, height, rows):
-        bottom = min(height, top + rows)
-        band = _samples(color, alpha, max(0, top - 1), bottom)
-        if top == 0:
-            filtered[0, 1:] = band[0]  # the row above the first one counts as zeros
-        count = bottom - top
-        np.subtract(band[1:], band[:-1], out=filtered[count + 1 - len(band) : count, 1:])
+        count = min(rows, height - top)
+        _copy_samples(color, alpha, top, band[1 : 1 + count].reshape(count, width, channels))
+        np.subtract(band[1 : 1 + count], band[:count], out=filtered[:count, 1:])
+        band[0] = band[count]
         compressed = deflate.compress(filtered[:count].data)
         if compressed:
             parts.append(_chunk(b"IDAT", compressed))
@@ -62,13 +62,18 @@ def write_png(
     return b"".join(parts)
 
 
-def _samples(color: UInt8, alpha: UInt8 | None, top: int, bottom: int) -> UInt8:
-    """Rows of the image as uint8 [rows, width × channels]."""
-    band = color[top:bottom]
-    if alpha is not None:
-        band = cv2.cvtColor(band, cv2.COLOR_RGB2RGBA)
-        cv2.insertChannel(alpha[top:bottom], band, 3)
-    return band.reshape(bottom - top, -1)
+def _fast_deflate() -> Any:
+    return zlib.compressobj(level=1, wbits=15) if isal_zlib is None else isal_zlib.compressobj(level=2, wbits=15)
+
+
+def _copy_samples(color: UInt8, alpha: UInt8 | None, top: int, out: UInt8) -> None:
+    """Rows of the image from `top` on into uint8 [rows, W, channels]."""
+    bottom = top + len(out)
+    if alpha is None:
+        out[...] = color[top:bottom].reshape(out.shape)
+    else:
+        cv2.cvtColor(color[top:bottom], cv2.COLOR_RGB2RGBA, dst=out)
+        cv2.insertChannel(alpha[top:bottom], out, 3)
 
 
 def _chunk(name: bytes, content: bytes) -> bytes:
