@@ -97,9 +97,9 @@ class Server:
         batcher = Batcher(
             triton.infer,
             self.metrics,
-            slots=flow.slots,
+            slots=settings.batch_slots,
             max_rows=flow.rows,
-            max_rows_of={ENSEMBLES["high"]: flow.rows_high},
+            max_rows_of={ENSEMBLES["high"]: settings.max_batch_rows_high},
             max_pixels=settings.max_batch_pixels,
         )
         service = CutoutService(settings.limits, Admission(budget), batcher, self.metrics, access)

@@ -97,12 +97,12 @@ class Settings(BaseSettings):
     """Items of one stream in work at once; further ones are not read before one is answered."""
     stream_wait_s: float = Field(10.0, ge=0, le=3600)
     """How long an item of a stream waits for a place in a full server before it is refused, seconds."""
-    batch_slots: int = Field(0, ge=0, le=64)
-    """Batches in flight to Triton at once, of each quality; 0: 4, with a GPU 2."""
+    batch_slots: int = Field(2, ge=1, le=64)
+    """Batches in flight to Triton at once, of each quality."""
     max_batch_rows: int = Field(0, ge=0, le=MAX_BATCH_SIZE)
     """Images in one batch; 0: as many as cores, from 2 to 8; with a GPU 8."""
-    max_batch_rows_high: int = Field(0, ge=0, le=MAX_BATCH_SIZE)
-    """Images in one batch of quality high, few, as each takes seconds on a CPU; 0: 1, with a GPU 2."""
+    max_batch_rows_high: int = Field(2, ge=1, le=MAX_BATCH_SIZE)
+    """Images in one batch of quality high: few, as each takes seconds on a CPU and all are answered together."""
     max_batch_pixels: int = Field(48_000_000, ge=1024)
     """Pixels in one batch; an image above it travels alone."""
 
@@ -166,14 +166,9 @@ class Settings(BaseSettings):
 
     @property
     def flow(self) -> Flow:
-        """The depth of queue and batches: what is set, else what the machine's rule says."""
+        """Rows of a batch and requests in flight: what is set, else what the machine's rule says."""
         derived = Flow.derive(self.profile, self.threads or available_cores())
-        return Flow(
-            slots=self.batch_slots or derived.slots,
-            rows=self.max_batch_rows or derived.rows,
-            rows_high=self.max_batch_rows_high or derived.rows_high,
-            in_flight=self.max_in_flight or derived.in_flight,
-        )
+        return Flow(self.max_batch_rows or derived.rows, self.max_in_flight or derived.in_flight)
 
     @property
     def limits(self) -> Limits:

@@ -17,12 +17,13 @@ from cutout_build.quality.engine import Segmentation
 from cutout_build.quality.measure import MIN_PIXELS, measure_composites, measure_scenes
 from cutout_build.quality.method_sheet import write_method_sheets
 from cutout_build.quality.methods import Methods
-from cutout_build.quality.ours import MATTING_GRAPH, Pipeline
+from cutout_build.quality.ours import MATTING_GRAPH, MATTING_INT8, Pipeline
 from cutout_build.quality.peers import Peers
 from cutout_build.quality.published import PublishedNetworks
 from cutout_build.quality.report import write_report
 from cutout_build.quality.sheet import write_sheet
 from cutout_build.quality.timing import measure_times
+from cutout_core.contract.cpu import has_int8_dot_products
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -42,10 +43,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _benchmark(options: argparse.Namespace) -> Path:
     counts = {name: min(count, options.count or count) for name, count in COUNTS.items()}
     pipeline = Pipeline(options.matting, options.threads)
+    has_int8 = options.matting == MATTING_GRAPH and has_int8_dot_products()
+    int8 = Pipeline(MATTING_INT8, options.threads, int8=True) if has_int8 else None
     with Peers() as peers:
-        methods = Methods(pipeline, PublishedNetworks(options.threads), peers)
+        methods = Methods(pipeline, PublishedNetworks(options.threads), peers, int8)
         results = measure(methods, counts, options.seed)
-        times = [] if options.skip_times else measure_times(pipeline, peers, options.seed)
+        times = [] if options.skip_times else measure_times(int8 or pipeline, peers, options.seed)
         for name in PEER_SETS:
             shown = islice(cases(name, counts[name], options.seed), options.sheets)
             for path in write_method_sheets(options.sheet_folder, name, methods, shown):
@@ -54,7 +57,7 @@ def _benchmark(options: argparse.Namespace) -> Path:
     graphs = {"segmentation": graphs["standard"], "segmentation_high": graphs["high"]}
     command = f"python -m cutout_build.quality benchmark --seed {options.seed}"
     command += f" --count {options.count}" if options.count else ""
-    context = Context(command, {**graphs, "matting": pipeline.matting_sha256})
+    context = Context(command, {**graphs, "matting": pipeline.matting_sha256}, "int8" if int8 else "fp32")
     return write_benchmark(options.out, options.images, results, times, context)
 
 

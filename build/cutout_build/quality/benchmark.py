@@ -86,7 +86,7 @@ def measure(methods: Methods, counts: dict[str, int], seed: int, sets: Sequence[
 
 def _measure_set(methods: Methods, name: str, count: int, seed: int, results: Results) -> None:
     peers = methods.peers if name in PEER_SETS else None
-    own = Methods(methods.pipeline, methods.networks, peers)
+    own = Methods(methods.pipeline, methods.networks, peers, methods.int8)
     scores: dict[tuple[str, str], list[Scores]] = defaultdict(list)
     modes: dict[tuple[str, str], list[Scores]] = defaultdict(list)
     colors: dict[str, list[float]] = defaultdict(list)

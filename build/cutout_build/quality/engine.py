@@ -17,17 +17,18 @@ from cutout_build.build_engine import build_engine
 from cutout_build.catalogue import Catalogue
 from cutout_build.quality.composites import decode_rgb
 from cutout_core.contract import Limits
-from cutout_core.contract.engine import GRAPH_NAME, EngineManifest
+from cutout_core.contract.engine import EngineManifest, graph_name
 from cutout_core.contract.tensors import SEGMENTATION
 from cutout_core.imaging.normalize import NetworkInput, normalize
 from cutout_core.imaging.preprocess import SEGMENTATION_IMAGE, PreprocessSettings, preprocess_row
 from cutout_core.imaging.resize import shrink
+from cutout_core.serving.fixed_batch import compile_fixed
 
 Tensor = NDArray[np.float32]
 UInt8 = NDArray[np.uint8]
 
-#: Manifest's name of a precision to OpenVINO's.
-HINTS = {"fp32": "f32", "bf16": "bf16"}
+#: Manifest's name of a precision to OpenVINO's; what an INT8 graph leaves in floats runs in fp32 here.
+HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
 
 
 class Segmentation:
@@ -41,7 +42,7 @@ class Segmentation:
         (entry,) = (engine for engine in Catalogue.load().defaults(high=True) if engine.model == model)
         built = build_engine(entry)
         self.manifest: EngineManifest = built.manifest
-        self._graph = built.folder / GRAPH_NAME
+        self._folder = built.folder
         self._threads = threads
         self._compiled: dict[str, openvino.CompiledModel] = {}
 
@@ -55,7 +56,8 @@ class Segmentation:
         """The raw mask, [512, 512] float32 in 0..1, of one input [3, S, S]."""
         if precision not in self._compiled:
             config = {"INFERENCE_PRECISION_HINT": HINTS[precision], "INFERENCE_NUM_THREADS": self._threads}
-            self._compiled[precision] = openvino.Core().compile_model(self._graph, "CPU", config)
+            graph = self._folder / graph_name(precision)
+            self._compiled[precision] = compile_fixed(openvino.Core(), graph, 1, config)
         result: Tensor = self._compiled[precision](tensor[None])[0][0, 0].copy()
         return result
 

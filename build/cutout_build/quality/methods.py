@@ -26,7 +26,9 @@ REMBG, REMBG_CLOSED_FORM = "rembg (u2netp)", "rembg (u2netp) + closed form"
 FAST, STANDARD, HIGH = "ours, fast", "ours, standard", "ours, high"
 UPSCALED, CLOSED_FORM = "mask upscaled", "closed form"
 ONE_PASS, TILES = "ours, one 512² pass", "ours, native tiles"
-OURS = (FAST, STANDARD, HIGH, ONE_PASS, TILES)
+#: The same in INT8, as CPUs with the instructions for it are served.
+FAST_INT8, STANDARD_INT8, HIGH_INT8 = "ours, fast, int8", "ours, standard, int8", "ours, high, int8"
+OURS = (FAST, STANDARD, HIGH, FAST_INT8, STANDARD_INT8, HIGH_INT8, ONE_PASS, TILES)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,10 +41,15 @@ class Outcome:
 
 
 class Methods:
-    """All methods over one set of engines. `peers`: None leaves theirs out, which saves minutes."""
+    """All methods over one set of engines. `peers`: None leaves theirs out, which saves minutes.
 
-    def __init__(self, pipeline: Pipeline, networks: PublishedNetworks, peers: Peers | None) -> None:
-        self.pipeline, self.networks, self.peers = pipeline, networks, peers
+    int8: the same pipeline in INT8; None leaves its rows out.
+    """
+
+    def __init__(
+        self, pipeline: Pipeline, networks: PublishedNetworks, peers: Peers | None, int8: Pipeline | None = None
+    ) -> None:
+        self.pipeline, self.networks, self.peers, self.int8 = pipeline, networks, peers, int8
 
     def outcomes(self, case: Composite) -> Iterator[Outcome]:
         """Both settings of every method on one picture."""
@@ -70,6 +77,9 @@ class Methods:
         yield "u2netp + guided filter", guided_filter(photo, mask)
         for name, quality in ((FAST, "fast"), (STANDARD, "standard"), (HIGH, "high")):
             yield name, _unit(self.pipeline.cut(case.jpeg, quality))
+        if self.int8 is not None:
+            for name, quality in ((FAST_INT8, "fast"), (STANDARD_INT8, "standard"), (HIGH_INT8, "high")):
+                yield name, _unit(self.int8.cut(case.jpeg, quality))
 
     def _given(self, case: Composite, photo: UInt8) -> Iterator[tuple[str, Float32]]:
         height, width = case.alpha.shape

@@ -1,6 +1,7 @@
 """The served pipeline in this process: the same pixel functions and graphs as in the model repository, without Triton.
 
-The networks run in fp32, so that the figures do not depend on the machine; what bf16 costs is in `precision.md`.
+In fp32, so that the figures do not depend on the machine, or as served on a CPU that sums INT8 products in 32 bits:
+in INT8 every network that has such a graph. What bf16 costs is in `precision.md`.
 """
 
 from __future__ import annotations
@@ -34,12 +35,14 @@ from cutout_core.imaging.preprocess import (
     preprocess_row,
 )
 from cutout_core.imaging.tile_pass import TilePass
+from cutout_core.serving.fixed_batch import compile_fixed
 
 UInt8 = NDArray[np.uint8]
 Float32 = NDArray[np.float32]
 
-#: The matting network in the repository's `build` folder.
+#: The matting network in the repository's `build` folder, and the same in INT8.
 MATTING_GRAPH = Path(__file__).parents[2] / "weights" / "matting.onnx"
+MATTING_INT8 = MATTING_GRAPH.with_name("cutout-matting_int8.onnx")
 
 #: Quality to the segmentation that its ensemble runs, and the name of that engine's input.
 _SEGMENTATIONS = {
@@ -54,16 +57,18 @@ _BATCH = 4
 class Pipeline:
     """All three qualities. Engines are built and compiled on first use, for `threads` threads.
 
+    int8: runs the segmentation in INT8 where its engine has such a graph; `matting` is then to be one, too.
     Raises BuildError where the matting network's graph is missing.
     """
 
-    def __init__(self, matting: Path = MATTING_GRAPH, threads: int = 1) -> None:
+    def __init__(self, matting: Path = MATTING_GRAPH, threads: int = 1, *, int8: bool = False) -> None:
         if not matting.is_file():
             raise BuildError(f"{matting} is missing: train the matting network, or name another graph.")
         self._threads = threads
+        self._int8 = int8
         self.matting_sha256 = hashlib.sha256(matting.read_bytes()).hexdigest()
         config = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads}
-        self._matting = openvino.Core().compile_model(matting, "CPU", config)
+        self._matting = compile_fixed(openvino.Core(), matting, 1, config)
         self._segmentations: dict[str, Segmentation] = {}
         self._tiles = TilePass(PostprocessSettings(Limits(), tiles=True), BatchMapper(1), self.matte, _BATCH)
 
@@ -77,7 +82,7 @@ class Pipeline:
     def mask(self, file: bytes, quality: str) -> Float32:
         """The segmentation's mask, [512, 512] in 0..1, from the disk's cache where it was made before."""
         engine = self.segmentation(quality)
-        kind = f"mask-{engine.manifest.graph_sha256[:12]}"
+        kind = f"mask-{engine.manifest.graphs[self._precision(engine)][:12]}"
 
         stored = cached(kind, digest(file), lambda: {"mask": self._segmented(file, quality)})
         return stored["mask"].astype(np.float32)
@@ -113,13 +118,18 @@ class Pipeline:
     def matte(self, images: UInt8, masks: Float32, modes: Float32) -> Float32:
         """The matting network: uint8 [N, 3, 512, 512], float32 [N, 1, 512, 512] in 0..1 and one-hot [N, 3, 1, 1] to
         alphas, float32 [N, 1, 512, 512]."""
-        result: Float32 = self._matting({"IMAGE": images, "MASK": masks, "MODE": modes})[0].copy()
-        return result
+        rows = zip(images, masks, modes, strict=True)
+        alphas = [self._matting({"IMAGE": i[None], "MASK": m[None], "MODE": o[None]})[0].copy() for i, m, o in rows]
+        return np.concatenate(alphas)
 
     def _segmented(self, file: bytes, quality: str) -> Float32:
         _, name = _SEGMENTATIONS[quality]
         tensors, _ = self._inputs(file, quality, "auto", (name,))
-        return self.segmentation(quality).mask(tensors[name])
+        engine = self.segmentation(quality)
+        return engine.mask(tensors[name], self._precision(engine))
+
+    def _precision(self, engine: Segmentation) -> str:
+        return "int8" if self._int8 and "int8" in engine.manifest.graphs else "fp32"
 
     def _inputs(self, file: bytes, quality: str, mode: str, wanted: tuple[str, ...]) -> tuple[Tensors, RowMeta]:
         """The named outputs of `preprocess`."""

@@ -12,6 +12,7 @@ from cutout_build.quality.methods import (
     END_TO_END,
     GIVEN,
     HIGH,
+    HIGH_INT8,
     ONE_PASS,
     REMBG,
     REMBG_CLOSED_FORM,
@@ -73,7 +74,8 @@ def _end_to_end(results: Results, name: str) -> Iterator[Target]:
         yield Target(aim, _worse(standard, matted, metric), 1.0)
     if high is None:
         return
-    others = [row for row in results.rows if row.set == name and row.setting == END_TO_END and row.method != HIGH]
+    rows = [row for row in results.rows if row.set == name and row.setting == END_TO_END]
+    others = [row for row in rows if row.method not in (HIGH, HIGH_INT8)]
     for metric in METRICS:
         worst = max(others, key=lambda row, m=metric: _worse(high, row.scores, m))  # type: ignore[misc]
         aim = f"{name}, end to end: high's {metric} ÷ the best other's ({worst.method})"

@@ -1,6 +1,6 @@
 """Seconds per image: ours and the peers' in turns on the same pictures, nothing from the cache.
 
-Ours run in fp32 on one thread or as many as the pipeline was given; the peers use what they take by themselves.
+Ours run on one thread or as many as the pipeline was given; the peers use what they take by themselves.
 """
 
 from __future__ import annotations

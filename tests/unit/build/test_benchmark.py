@@ -89,7 +89,7 @@ def test_what_was_not_measured_is_no_target() -> None:
 
 
 def test_the_report_has_every_row_and_names_what_was_missed(tmp_path: Path) -> None:
-    context = Context("benchmark", {"matting": "ab" * 32})
+    context = Context("benchmark", {"matting": "ab" * 32}, "int8")
     page = write_benchmark(tmp_path, tmp_path / "images", results(), TIMES, context).read_text()
     data = json.loads((tmp_path / "quality.json").read_text())
     assert len(data["rows"]) == 10

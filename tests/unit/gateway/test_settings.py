@@ -59,13 +59,12 @@ def test_help_tells_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
-        ({"threads": 1}, Flow(slots=4, rows=2, rows_high=1, in_flight=16)),
-        ({"threads": 4}, Flow(slots=4, rows=4, rows_high=1, in_flight=32)),
-        ({"threads": 64}, Flow(slots=4, rows=8, rows_high=1, in_flight=512)),
-        ({"profile": "gpu", "triton_url": "x:1"}, Flow(slots=2, rows=8, rows_high=2, in_flight=64)),
-        ({"threads": 4, "batch_slots": 3}, Flow(slots=3, rows=4, rows_high=1, in_flight=32)),
-        ({"threads": 4, "max_batch_rows": 1, "max_in_flight": 5}, Flow(slots=4, rows=1, rows_high=1, in_flight=5)),
-        ({"threads": 4, "max_batch_rows_high": 3}, Flow(slots=4, rows=4, rows_high=3, in_flight=32)),
+        ({"threads": 1}, Flow(rows=2, in_flight=16)),
+        ({"threads": 4}, Flow(rows=4, in_flight=32)),
+        ({"threads": 64}, Flow(rows=8, in_flight=512)),
+        ({"profile": "gpu", "triton_url": "x:1"}, Flow(rows=8, in_flight=64)),
+        ({"threads": 4, "max_in_flight": 5}, Flow(rows=4, in_flight=5)),
+        ({"threads": 4, "max_batch_rows": 1}, Flow(rows=1, in_flight=32)),
     ],
 )
 def test_the_flow_follows_the_machine_and_what_is_set_wins(given: dict[str, Any], expected: Flow) -> None:
