@@ -61,12 +61,13 @@ def bar_chart(title: str, unit: str, groups: Mapping[str, Mapping[str, float]]) 
         down += 22
         for name, value in bars.items():
             if math.isfinite(value):
+                figure = f"{value:.0f}" if value >= 100 else f"{value:.3g}"
                 length = value / longest * (_WIDTH - left - 110)
                 color = _COLORS[names.index(name) % len(_COLORS)]
                 parts += [
                     _text(left - 8, down + 12, name, "end"),
                     f'<rect x="{left}" y="{down}" width="{length:.1f}" height="16" fill="{color}"/>',
-                    _text(left + length + 6, down + 12, f"{value:.3g} {unit}", "start"),
+                    _text(left + length + 6, down + 12, f"{figure} {unit}", "start"),
                 ]
                 down += 20
         down += 8

@@ -10,7 +10,6 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -32,9 +31,6 @@ from cutout_core.imaging.result import finish
 from cutout_core.imaging.row import Stopwatch, read_options, row_error
 from cutout_core.imaging.subject import has_subject
 from cutout_core.imaging.tiles import plan_tiles
-
-#: Side of the square thumbnail whose colours are judged, pixels.
-_THUMBNAIL = 256
 
 _logger = logging.getLogger("cutout.postprocess")
 
@@ -163,8 +159,7 @@ def _first_look(draft: Draft, photo: Photo, row: RowInput, settings: Postprocess
     """The alpha of the networks' one look at the whole photo: judged, at full size, and empty without a subject."""
     mask = _square(row.mask)
     alpha = mask_to_alpha(mask) if row.alpha is None else _square(row.alpha)
-    thumbnail = cv2.resize(photo.seen, (_THUMBNAIL, _THUMBNAIL), interpolation=cv2.INTER_AREA)
-    judgement = judge(mask, alpha, thumbnail)
+    judgement = judge(mask, alpha, photo.grid)
     meta = draft.meta
     meta.confidence = judgement.confidence
     for warning in judgement.warnings:

@@ -8,6 +8,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -31,6 +32,7 @@ MATTING_IMAGE, MODE = "MATTING_IMAGE", "MODE"
 
 #: Output name to array, without the batch axis.
 Tensors = dict[str, npt.NDArray[Any]]
+UInt8 = npt.NDArray[np.uint8]
 
 _logger = logging.getLogger("cutout.preprocess")
 
@@ -79,9 +81,10 @@ def preprocess_row(
         side = max((t.shape[-1] for t in tensors.values()), default=1)
         picture = _picture(image, parsed, settings.limits, side, meta)
         watch.lap("decode_reduced")
-        tensors |= _images(picture, settings.recipes(wanted), MATTING_IMAGE in tensors)
+        images, square = _images(picture, settings.recipes(wanted), MATTING_IMAGE in tensors)
+        tensors |= images
         if MODE in wanted:
-            tensors[MODE] = _mode(parsed, tensors[MATTING_IMAGE], meta)
+            tensors[MODE] = _mode(parsed, square, meta)
     except Exception as error:  # one bad row never fails its batch
         meta.error = row_error(error, _logger)
     meta.stamps["preprocess_end"] = watch.total("preprocess")
@@ -133,10 +136,14 @@ def _cut(picture: Picture, part: Box, meta: RowMeta) -> Picture:
     return Picture(rgb, (x0 - left, y0 - top, min(x1 - left, rgb.shape[1]), min(y1 - top, rgb.shape[0])))
 
 
-def _images(picture: Picture, recipes: dict[str, NetworkInput], matting: bool) -> Tensors:
-    """The photo as each network wants it, the largest first: the smaller ones go on from its halvings."""
+def _images(picture: Picture, recipes: dict[str, NetworkInput], matting: bool) -> tuple[Tensors, UInt8]:
+    """The photo as each network wants it, the largest first: the smaller ones go on from its halvings.
+
+    The second value is MATTING_IMAGE as [512, 512, 3], empty without `matting`.
+    """
     sizes = {name: recipe.size for name, recipe in recipes.items()} | ({MATTING_IMAGE: ALPHA_SIZE} if matting else {})
     tensors: Tensors = {}
+    seen = np.empty((0, 0, 3), np.uint8)
     for name, size in sorted(sizes.items(), key=lambda item: -item[1]):
         picture = halve(picture, size)
         square = squeeze(picture, size)
@@ -144,14 +151,14 @@ def _images(picture: Picture, recipes: dict[str, NetworkInput], matting: bool) -
             recipe = recipes[name]
             tensors[name] = normalize(square, recipe.mean, recipe.std, recipe.divide_by_max)
         else:
-            tensors[name] = np.ascontiguousarray(square.transpose(2, 0, 1))
-    return tensors
+            seen, tensors[name] = square, np.stack(cv2.split(square))
+    return tensors, seen
 
 
-def _mode(options: Options, square: npt.NDArray[np.uint8], meta: RowMeta) -> npt.NDArray[np.float32]:
+def _mode(options: Options, square: UInt8, meta: RowMeta) -> npt.NDArray[np.float32]:
     meta.mode = options.mode
     if options.mode == "auto":
         part = region(options, meta.source_width, meta.source_height)
-        choice = choose_mode(square.transpose(1, 2, 0), part.width / part.height)
+        choice = choose_mode(square, part.width / part.height)
         meta.mode, meta.mode_certainty = choice.mode, choice.certainty
     return one_hot(meta.mode)
