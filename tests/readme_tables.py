@@ -15,8 +15,8 @@ MARKETPLACES = README.parent / "docs" / "marketplaces.md"
 
 _SETTINGS = (
     "http_host", "http_port", "grpc_host", "grpc_port", "triton_url", "precision", "precision_force", "threads",
-    "max_bytes", "max_pixels", "max_in_flight", "api_keys_file", "fetch_urls", "timeout_s", "shutdown_grace_s",
-    "log_format",
+    "max_bytes", "max_pixels", "max_in_flight", "max_wait_s", "api_keys_file", "fetch_urls", "timeout_s",
+    "shutdown_grace_s", "log_format",
 )  # fmt: skip
 
 

@@ -1,8 +1,13 @@
 """Admission: a bounded amount of work is let in, the rest is refused at once.
 
 Work is counted in requests, pixels and encoded bytes, so that a few huge photos weigh as much as many small
-ones. Whoever does not fit is told when to come back. Only items of a stream may wait for room (`freed`), one step
-of their stream at a time, and never take the last quarter of the places, which is kept for single calls.
+ones. A burst may fill all places. A queue that stands may not: once requests have waited longer than `wait_s`, by the
+recent rate, for STANDING_S seconds on end, only as many are let in as are answered within `wait_s`, until nothing waits
+any more. So an overloaded service answers what it takes within seconds, whatever the machine and the photos, and is
+calm as soon as the load is. (After Nichols and Jacobson, "Controlling Queue Delay", ACM Queue 10(5), 2012.)
+
+Whoever does not fit is told when to come back. Only items of a stream may wait for room (`freed`), one step of their
+stream at a time; they never take the last quarter of the places, and never build a queue that stands.
 """
 
 from __future__ import annotations
@@ -17,16 +22,24 @@ from cutout_core.contract import CutoutError, ErrorCode
 
 #: Weight of the newest completion in the moving average of the time between completions.
 _SMOOTHING = 0.1
+#: How long requests may wait too long on end before they are refused, seconds.
+STANDING_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """Upper bounds of what may be in flight at once. `uploads` counts bodies and messages on their way in."""
+    """Upper bounds of what may be in flight at once. `uploads` counts bodies and messages on their way in.
+
+    wait_s: longest wait of a queue that stands, seconds; 0 for no such bound. least: requests that are let in whatever
+    the rate, enough to keep the engines busy.
+    """
 
     requests: int
     pixels: int
     bytes: int
     uploads: int
+    wait_s: float = 0.0
+    least: int = 1
 
 
 class Weight:
@@ -50,7 +63,6 @@ class Admission:
     def __init__(self, budget: Budget) -> None:
         self._budget = budget
         self._open = True
-        self._bulk_requests = budget.requests - budget.requests // 4
         self._waiting = 0
         self._freed = asyncio.Event()
         self.closed = asyncio.Event()
@@ -60,7 +72,8 @@ class Admission:
         self._uploads = 0
         self._idle = asyncio.Event()
         self._idle.set()
-        self._last_done: float | None = None
+        self._last_done = self._in_time = time.monotonic()
+        self._overloaded = False
         self._seconds_per_request = 0.1
 
     @property
@@ -78,6 +91,11 @@ class Admission:
         """Encoded bytes held by uploads and permits."""
         return self._bytes
 
+    @property
+    def limit(self) -> int:
+        """Requests that may hold a permit, as the last one to ask saw it."""
+        return self._fitting if self._overloaded else self._budget.requests
+
     def close(self) -> None:
         """Refuses everything from now on with SHUTTING_DOWN."""
         self._open = False
@@ -86,7 +104,7 @@ class Admission:
 
     def has_room(self) -> bool:
         """Whether streams may read on: a place is free, and no item that was read waits for one (or for its bytes)."""
-        return self._requests < self._bulk_requests and not self._waiting
+        return self._requests < self._bulk_limit and not self._waiting
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
@@ -110,8 +128,9 @@ class Admission:
         Refuses at the headers what could not be worked on anyway: raises `CutoutError` SHUTTING_DOWN or OVERLOADED.
         """
         self._check_open()
-        if self._requests >= self._budget.requests or self._uploads >= self._budget.uploads:
-            raise self._overloaded()
+        self._watch_queue()
+        if self._requests >= self.limit or self._uploads >= self._budget.uploads:
+            raise self._refusal()
         self._uploads += 1
         weight = Weight(self)
         try:
@@ -128,10 +147,13 @@ class Admission:
         Raises `CutoutError` SHUTTING_DOWN, or OVERLOADED with the time after which a retry makes sense.
         """
         self._check_open()
-        if self._requests >= (self._bulk_requests if bulk else self._budget.requests):
-            raise self._overloaded()
+        self._watch_queue()
+        if self._requests >= (self._bulk_limit if bulk else self.limit):
+            raise self._refusal()
         weight = Weight(self)
         weight.add(size=size)
+        if self._requests == 0:
+            self._last_done = time.monotonic()  # the clock of the rate stands still while nothing is worked on
         self._requests += 1
         self._idle.clear()
         try:
@@ -144,7 +166,7 @@ class Admission:
     def take(self, size: int, pixels: int) -> None:
         """Takes bytes and pixels off the budget. Raises `CutoutError` OVERLOADED where they do not fit."""
         if self._bytes + size > self._budget.bytes or self._pixels + pixels > self._budget.pixels:
-            raise self._overloaded()
+            raise self._refusal()
         self._bytes += size
         self._pixels += pixels
 
@@ -155,6 +177,27 @@ class Admission:
     def retry_after_s(self) -> float:
         """Seconds until about a quarter of the work in flight is done, 1..30, from the recent rate."""
         return min(30.0, max(1.0, self._requests / 4 * self._seconds_per_request))
+
+    @property
+    def _fitting(self) -> int:
+        """Requests that are answered within `wait_s` by the recent rate."""
+        budget = self._budget
+        if not budget.wait_s:
+            return budget.requests
+        return min(budget.requests, max(budget.least, int(budget.wait_s / self._seconds_per_request)))
+
+    @property
+    def _bulk_limit(self) -> int:
+        return self._fitting - self._fitting // 4
+
+    def _watch_queue(self) -> None:
+        """Tells a queue that stands from a burst; asked before every request that may be let in."""
+        if self._requests <= self._fitting:
+            self._in_time = time.monotonic()
+        elif time.monotonic() - self._in_time > STANDING_S:
+            self._overloaded = True
+        if 2 * self._requests <= self._budget.least:
+            self._overloaded = False
 
     def _give_back(self, weight: Weight) -> None:
         self._bytes -= weight.bytes
@@ -170,14 +213,14 @@ class Admission:
         if not self._open:
             raise CutoutError(ErrorCode.SHUTTING_DOWN, retry_after_s=1.0)
 
-    def _overloaded(self) -> CutoutError:
+    def _refusal(self) -> CutoutError:
         return CutoutError(ErrorCode.OVERLOADED, retry_after_s=self.retry_after_s())
 
     def _completed(self) -> None:
         now = time.monotonic()
-        if self._last_done is not None and self._requests > 0:
+        if self._requests > 0:  # one alone tells how long a request takes, not how many are done a second
             gap = min(now - self._last_done, 10.0)
             self._seconds_per_request += _SMOOTHING * (gap - self._seconds_per_request)
-        self._last_done = now
-        if self._requests == 0:
+        else:
             self._idle.set()
+        self._last_done = now

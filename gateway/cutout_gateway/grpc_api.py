@@ -47,7 +47,7 @@ class GrpcApi:
                 ("grpc.keepalive_time_ms", 60_000),
                 ("grpc.keepalive_timeout_ms", 20_000),
             ],
-            maximum_concurrent_rpcs=settings.flow.in_flight + settings.max_uploads + _SPARE_RPCS,
+            maximum_concurrent_rpcs=settings.max_in_flight + settings.max_uploads + _SPARE_RPCS,
         )
         # The method is unary. It is served as a stream of one message, which is the same on the wire, because only so
         # can a call be refused, and its message waited for with a limit, before the bytes have arrived.

@@ -31,7 +31,7 @@ class KserveEdges:
         key = settings.admin_key
         access = KserveAccess(service.access, key.get_secret_value() if key is not None else None)
         self._admission = KserveAdmission(service, settings.max_timeout_s)
-        self._triton_http = TritonHttp(http_url, settings.flow.in_flight + _SPARE_CONNECTIONS)
+        self._triton_http = TritonHttp(http_url, settings.max_in_flight + _SPARE_CONNECTIONS)
         self._http = KserveHttp(self._admission, access, self._triton_http, settings)
         self._grpc = KserveGrpc(self._admission, access, triton, settings)
 

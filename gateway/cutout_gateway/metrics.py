@@ -64,6 +64,11 @@ class Metrics:
             registry=self.registry,
         )
         self.in_flight = Gauge("cutout_in_flight_requests", "Requests that hold a permit.", registry=self.registry)
+        self.in_flight_limit = Gauge(
+            "cutout_in_flight_limit",
+            "Requests that may hold a permit now; it follows the rate of the last ones.",
+            registry=self.registry,
+        )
         self.queue = Gauge("cutout_queue_rows", "Rows that wait for a batch slot.", registry=self.registry)
         self.uploads = Gauge("cutout_uploads", "Bodies and messages on their way in.", registry=self.registry)
         self.streams = Gauge("cutout_streams", "Open gRPC streams of many images.", registry=self.registry)

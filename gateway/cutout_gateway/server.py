@@ -87,18 +87,20 @@ class Server:
         log.info("stopped")
 
     async def _serve(self, triton: TritonClient, listener: socket.socket, access: Access) -> None:
-        settings, flow = self.settings, self.settings.flow
+        settings = self.settings
         budget = Budget(
-            flow.in_flight,
+            settings.max_in_flight,
             settings.max_in_flight_pixels,
             settings.max_in_flight_bytes,
             settings.max_uploads,
+            settings.max_wait_s,
+            least=2 * settings.batch_slots * settings.batch_rows,
         )
         batcher = Batcher(
             triton.infer,
             self.metrics,
             slots=settings.batch_slots,
-            max_rows=flow.rows,
+            max_rows=settings.batch_rows,
             max_rows_of={ENSEMBLES["high"]: settings.max_batch_rows_high},
             max_pixels=settings.max_batch_pixels,
         )
@@ -246,7 +248,7 @@ class Server:
             "limits": {
                 "max_bytes": settings.max_bytes,
                 "max_pixels": settings.max_pixels,
-                "max_in_flight": settings.flow.in_flight,
+                "max_in_flight": settings.max_in_flight,
                 "timeout_s": settings.timeout_s,
                 "max_timeout_s": settings.max_timeout_s,
             },

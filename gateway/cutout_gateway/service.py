@@ -42,6 +42,7 @@ class CutoutService:
         self._batcher = batcher
         self._draining = False
         metrics.in_flight.set_function(lambda: admission.requests)
+        metrics.in_flight_limit.set_function(lambda: admission.limit)
         metrics.uploads.set_function(lambda: admission.uploads)
         metrics.queue.set_function(lambda: batcher.waiting)
 

@@ -11,7 +11,6 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from cutout_core.contract import MAX_BATCH_SIZE, Limits
 from cutout_gateway.embedded.machine import available_cores
-from cutout_gateway.flow import Flow
 from cutout_gateway.url_fetch import FetchRules
 
 #: `CUTOUT_` variables that are not the gateway's, but belong to another part of Cutout.
@@ -83,8 +82,10 @@ class Settings(BaseSettings):
     """Largest encoded image, bytes."""
     max_pixels: int = Field(Limits().max_pixels, ge=1024, le=1_000_000_000)
     """Largest image, width × height."""
-    max_in_flight: int = Field(0, ge=0, le=100_000)
-    """Requests that may wait or be worked on at once, the next is refused with 429; 0: 8 a core, from 16; GPU 64."""
+    max_in_flight: int = Field(64, ge=1, le=100_000)
+    """Requests that may wait or be worked on at once; the next one is refused with 429."""
+    max_wait_s: float = Field(3.0, ge=0, le=3600)
+    """Wait that a queue may keep for 10 s, seconds; then requests are refused until it is shorter. 0: any wait."""
     max_in_flight_pixels: int = Field(512_000_000, ge=1024)
     """The same bound in pixels, so that a few huge photos count as many small ones."""
     max_in_flight_bytes: int = Field(512 * 1024 * 1024, ge=1024)
@@ -165,10 +166,15 @@ class Settings(BaseSettings):
         return self
 
     @property
-    def flow(self) -> Flow:
-        """Rows of a batch and requests in flight: what is set, else what the machine's rule says."""
-        derived = Flow.derive(self.profile, self.threads or available_cores())
-        return Flow(self.max_batch_rows or derived.rows, self.max_in_flight or derived.in_flight)
+    def batch_rows(self) -> int:
+        """Images in one batch: what is set, else by the machine.
+
+        A batch does not make a network faster on a CPU, where its rows run one after the other: there it only fills the
+        cores, and nobody waits for seven neighbours. Measured in docs/capacity.md.
+        """
+        if self.max_batch_rows:
+            return self.max_batch_rows
+        return 8 if self.profile == "gpu" else min(8, max(2, self.threads or available_cores()))
 
     @property
     def limits(self) -> Limits:

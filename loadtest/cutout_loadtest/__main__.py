@@ -22,7 +22,7 @@ from cutout_loadtest.scenarios import DEFAULT_SLOS, slos
 from cutout_loadtest.schedule import ARRIVALS
 from cutout_loadtest.service import running_service
 
-_SECONDS = {"ramp": 20.0, "soak": 600.0, "burst": 20.0}
+_SECONDS = {"ramp": 20.0, "soak": 600.0, "burst": 40.0}
 _HELP = {
     "ramp": "rising rates; the rate-latency curve with its knee",
     "soak": "80 %% of capacity for ten minutes; errors, tail and memory slope",

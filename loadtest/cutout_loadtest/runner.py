@@ -18,12 +18,13 @@ from cutout_loadtest.report import Json, build_report
 from cutout_loadtest.scenarios import phases as scenario_phases
 from cutout_loadtest.schedule import Phase, arrivals
 from cutout_loadtest.senders import open_sender
-from cutout_loadtest.shot import Shot
+from cutout_loadtest.shot import Sender, Shot
 from cutout_loadtest.slo import Slo
 from cutout_loadtest.stats import percentile
 
-#: Callers of the closed loop that finds the capacity, and its seconds; before it, some requests warm the server up.
-_PROBE_CALLERS, _PROBE_S, _WARM_UP = 16, 20.0, 16
+#: Closed loops find the capacity: of how many callers the first and the last, seconds of each, and the gain below which
+#: doubling the callers ends; before them, some requests warm the server up.
+_FIRST_CALLERS, _LAST_CALLERS, _PROBE_S, _GAIN, _WARM_UP = 4, 512, 15.0, 1.1, 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +51,7 @@ async def run_plan(plan: Plan, shots: Sequence[Shot], slos: Sequence[Slo]) -> Js
             raise RuntimeError(f"{plan.url} answers nothing well: {warm.errors}")
         capacity = plan.capacity
         if capacity is None:
-            _say(f"measuring the capacity with {_PROBE_CALLERS} callers ...")
-            probe = await closed_loop(sender, shots, concurrency=_PROBE_CALLERS, seconds=_PROBE_S)
-            capacity = probe.images_per_s
+            capacity = await _capacity(sender, shots)
         phases = scenario_phases(plan.scenario, capacity, plan.seconds)
         loop = OpenLoop(sender, shots, arrivals(phases, plan.process, plan.seed), plan.seed)
         _say(f"{plan.scenario}: {sum(p.seconds for p in phases):.0f} s, capacity {capacity:.2f} images/s")
@@ -74,7 +73,9 @@ async def run_plan(plan: Plan, shots: Sequence[Shot], slos: Sequence[Slo]) -> Js
         "arrivals": plan.process,
         "seed": plan.seed,
         "capacity": capacity,
-        "capacity_from": "given" if plan.capacity else f"closed loop of {_PROBE_CALLERS} callers, {_PROBE_S:g} s",
+        "capacity_from": "given"
+        if plan.capacity
+        else f"the best of closed loops of {_FIRST_CALLERS}, then twice as many callers",
         "deadline_s": plan.deadline_s,
         "p99_target_ms": plan.p99_target_ms,
         "mix": _mix(shots),
@@ -90,6 +91,18 @@ def _mix(shots: Sequence[Shot]) -> Json:
         shot.kind: {"share": counts[shot.kind] / len(shots), "megapixels": shot.megapixels, **shot.options}
         for shot in shots
     }
+
+
+async def _capacity(sender: Sender, shots: Sequence[Shot]) -> float:
+    """Images a second at the best number of callers."""
+    best, callers = 0.0, _FIRST_CALLERS
+    while callers <= _LAST_CALLERS:
+        rate = (await closed_loop(sender, shots, concurrency=callers, seconds=_PROBE_S)).images_per_s
+        _say(f"capacity: {callers} callers get {rate:.2f} images/s")
+        if rate < _GAIN * best:
+            return max(best, rate)
+        best, callers = rate, 2 * callers
+    return best
 
 
 async def _progress(loop: OpenLoop, phases: Sequence[Phase], monitor: Monitor) -> None:

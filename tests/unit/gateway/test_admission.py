@@ -107,6 +107,104 @@ async def test_items_of_streams_leave_a_quarter_to_single_calls() -> None:
     assert admission.has_room()
 
 
+class Clock:
+    """Seconds that pass when they are told to."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1000.0
+        monkeypatch.setattr("cutout_gateway.admission.time.monotonic", lambda: self.now)
+
+
+class Load:
+    """Requests in flight at an admission whose queue may stand for 3 s; from 4 on the engines are busy."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, wait_s: float = 3.0) -> None:
+        self.clock = Clock(monkeypatch)
+        self.admission = Admission(Budget(16, 100, 1000, uploads=2, wait_s=wait_s, least=4))
+        self.open: list[ExitStack] = []
+
+    def arrive(self, count: int = 1) -> int:
+        """How many of them were let in."""
+        for number in range(count):
+            stack = ExitStack()
+            try:
+                stack.enter_context(self.admission.permit(1))
+            except CutoutError:
+                return number
+            self.open.append(stack)
+        return count
+
+    def answer(self, seconds: float) -> None:
+        """The oldest is answered, `seconds` later."""
+        self.clock.now += seconds
+        self.open.pop(0).close()
+
+    def keep_full(self, seconds_each: float, seconds: float) -> None:
+        """Whoever is answered is followed by as many as are let in."""
+        end = self.clock.now + seconds
+        while self.clock.now < end:
+            self.arrive(16)
+            self.answer(seconds_each)
+        self.arrive(16)
+
+
+async def test_a_burst_fills_all_places_and_a_queue_that_stands_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    load = Load(monkeypatch)
+    load.keep_full(0.31, 8)
+    assert load.admission.requests == 16
+    load.keep_full(0.31, 6)
+    assert load.admission.requests == load.admission.limit == 9
+    with pytest.raises(CutoutError), load.admission.upload():
+        pass
+
+
+async def test_all_places_are_open_again_once_nothing_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    load = Load(monkeypatch)
+    load.keep_full(0.31, 20)
+    while load.admission.requests > 3:
+        load.answer(0.31)
+        assert load.admission.limit == 9
+    load.answer(0.31)
+    assert load.arrive(16) == 14
+
+
+async def test_slow_work_still_keeps_the_engines_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    load = Load(monkeypatch)
+    load.keep_full(9.0, 600)
+    assert load.admission.requests == 4
+
+
+async def test_idle_time_does_not_count_as_slowness(monkeypatch: pytest.MonkeyPatch) -> None:
+    load = Load(monkeypatch)
+    load.keep_full(0.31, 8)
+    for _ in range(20):
+        while load.open:
+            load.answer(0.31)
+        load.clock.now += 600
+        load.arrive(2)
+    load.keep_full(0.31, 8)
+    assert load.admission.requests == 16
+    load.keep_full(0.31, 6)
+    assert load.admission.requests == 9
+
+
+async def test_without_a_longest_wait_a_queue_may_stand(monkeypatch: pytest.MonkeyPatch) -> None:
+    load = Load(monkeypatch, wait_s=0)
+    load.keep_full(9.0, 600)
+    assert load.admission.requests == 16
+
+
+async def test_streams_leave_room_before_a_queue_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    load = Load(monkeypatch)
+    load.keep_full(0.31, 8)
+    assert not load.admission.has_room()
+    while load.admission.requests > 7:
+        load.answer(0.31)
+        assert not load.admission.has_room()
+    load.answer(0.31)
+    assert load.admission.has_room()
+
+
 async def test_who_waits_is_woken_by_what_is_given_back_and_by_the_end() -> None:
     admission = make()
     with admission.permit(1):

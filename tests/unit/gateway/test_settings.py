@@ -9,7 +9,6 @@ import pytest
 from pydantic import ValidationError
 
 from cutout_gateway.__main__ import main
-from cutout_gateway.flow import Flow
 from cutout_gateway.settings import Settings
 
 
@@ -57,23 +56,23 @@ def test_help_tells_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "expected"),
+    ("given", "rows"),
     [
-        ({"threads": 1}, Flow(rows=2, in_flight=16)),
-        ({"threads": 4}, Flow(rows=4, in_flight=32)),
-        ({"threads": 64}, Flow(rows=8, in_flight=512)),
-        ({"profile": "gpu", "triton_url": "x:1"}, Flow(rows=8, in_flight=64)),
-        ({"threads": 4, "max_in_flight": 5}, Flow(rows=4, in_flight=5)),
-        ({"threads": 4, "max_batch_rows": 1}, Flow(rows=1, in_flight=32)),
+        ({"threads": 1}, 2),
+        ({"threads": 4}, 4),
+        ({"threads": 64}, 8),
+        ({"threads": 4, "max_batch_rows": 1}, 1),
+        ({"profile": "gpu", "triton_url": "x:1"}, 8),
+        ({"profile": "gpu", "triton_url": "x:1", "max_batch_rows": 16}, 16),
     ],
 )
-def test_the_flow_follows_the_machine_and_what_is_set_wins(given: dict[str, Any], expected: Flow) -> None:
-    assert Settings(**given).flow == expected
+def test_a_batch_fills_the_machine_unless_it_is_set(given: dict[str, Any], rows: int) -> None:
+    assert Settings(**given).batch_rows == rows
 
 
-def test_without_threads_the_flow_follows_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_threads_a_batch_has_a_row_for_each_core(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cutout_gateway.settings.available_cores", lambda: 6)
-    assert Settings().flow == Flow.derive("cpu", 6)
+    assert Settings().batch_rows == 6
 
 
 def test_a_misspelt_variable_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
