@@ -30,8 +30,10 @@ class Service:
 def running_service(settings: Mapping[str, str] | None = None) -> Iterator[Service]:
     """Starts it on free loopback ports with the environment and, above it, `settings`; stops it at the end.
 
-    Raises RuntimeError with the end of its log where it does not become ready.
+    SIGTERM for this process ends the service too. Raises RuntimeError with the end of its log where it does not become
+    ready.
     """
+    before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     with tempfile.TemporaryDirectory(prefix="cutout-loadtest-") as folder:
         ready_file, log_file = Path(folder) / "ready.json", Path(folder) / "service.log"
         command = [sys.executable, "-m", "cutout_gateway", "--http-port", "0", "--grpc-port", "0"]
@@ -51,6 +53,7 @@ def running_service(settings: Mapping[str, str] | None = None) -> Iterator[Servi
             yield Service(http, grpc, process.pid)
         finally:
             stop(process)
+            signal.signal(signal.SIGTERM, before)
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
