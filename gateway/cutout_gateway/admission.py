@@ -2,8 +2,8 @@
 
 Work is counted in requests, pixels and encoded bytes, so that a few huge photos weigh as much as many small
 ones. A burst may fill all places. A queue that stands may not: once requests have waited longer than `wait_s`, by the
-recent rate, for STANDING_S seconds on end, only as many are let in as are answered within `wait_s`, until nothing waits
-any more. So an overloaded service answers what it takes within seconds, whatever the machine and the photos, and is
+recent rate, for STANDING_S seconds on end, only as many are let in as are answered within `wait_s`, until there are half
+as many. So an overloaded service answers what it takes within seconds, whatever the machine and the photos, and is
 calm as soon as the load is. (After Nichols and Jacobson, "Controlling Queue Delay", ACM Queue 10(5), 2012.)
 
 Whoever does not fit is told when to come back. Only items of a stream may wait for room (`freed`), one step of their
@@ -23,7 +23,7 @@ from cutout_core.contract import CutoutError, ErrorCode
 #: Weight of the newest completion in the moving average of the time between completions.
 _SMOOTHING = 0.1
 #: How long requests may wait too long on end before they are refused, seconds.
-STANDING_S = 10.0
+STANDING_S = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +196,7 @@ class Admission:
             self._in_time = time.monotonic()
         elif time.monotonic() - self._in_time > STANDING_S:
             self._overloaded = True
-        if 2 * self._requests <= self._budget.least:
+        if 2 * self._requests <= self._fitting:
             self._overloaded = False
 
     def _give_back(self, weight: Weight) -> None:

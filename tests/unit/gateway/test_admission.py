@@ -150,7 +150,7 @@ class Load:
 
 async def test_a_burst_fills_all_places_and_a_queue_that_stands_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
     load = Load(monkeypatch)
-    load.keep_full(0.31, 8)
+    load.keep_full(0.31, 18)
     assert load.admission.requests == 16
     load.keep_full(0.31, 6)
     assert load.admission.requests == load.admission.limit == 9
@@ -160,12 +160,12 @@ async def test_a_burst_fills_all_places_and_a_queue_that_stands_does_not(monkeyp
 
 async def test_all_places_are_open_again_once_nothing_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     load = Load(monkeypatch)
-    load.keep_full(0.31, 20)
-    while load.admission.requests > 3:
+    load.keep_full(0.31, 30)
+    while load.admission.requests > 5:
         load.answer(0.31)
         assert load.admission.limit == 9
     load.answer(0.31)
-    assert load.arrive(16) == 14
+    assert load.arrive(16) == 12
 
 
 async def test_slow_work_still_keeps_the_engines_busy(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,7 +182,7 @@ async def test_idle_time_does_not_count_as_slowness(monkeypatch: pytest.MonkeyPa
             load.answer(0.31)
         load.clock.now += 600
         load.arrive(2)
-    load.keep_full(0.31, 8)
+    load.keep_full(0.31, 18)
     assert load.admission.requests == 16
     load.keep_full(0.31, 6)
     assert load.admission.requests == 9
