@@ -99,6 +99,7 @@ def _build(
         source=engine.sources,
         source_sha256=engine.sources_sha256,
         graphs={"fp32": _sha256(graph)} | write_variants(engine, graph, folder, say),
+        batch=engine.batch,
     )
     report = _report(engine, recipe, facts(model), comparisons, manifest)
     (folder / REPORT_NAME).write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -215,10 +215,13 @@ def _batch(table: Table) -> tuple[int, int, int]:
     values = table.take("batch")
     if not isinstance(values, list) or len(values) != 3 or not all(type(v) is int for v in values):
         raise Mistake(f"[{table.name}] 'batch' is not a list of three whole numbers (fewest, tuned for, most)")
-    low, best, high = values
-    if not 1 <= low <= best <= high <= MAX_BATCH_SIZE:
-        raise Mistake(f"[{table.name}] 'batch' is {values}; it rises from 1 at least to {MAX_BATCH_SIZE} at most")
-    return low, best, high
+    fewest, best, most = values
+    if (fewest, most) != (1, MAX_BATCH_SIZE) or not fewest <= best <= most:
+        raise Mistake(
+            f"[{table.name}] 'batch' is {values}; it rises from 1 to {MAX_BATCH_SIZE}, because a plan gets every number "
+            "of rows between"
+        )
+    return fewest, best, most
 
 
 def _recipe(table: Table) -> NetworkInput:

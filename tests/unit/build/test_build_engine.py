@@ -29,7 +29,7 @@ def catalogue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "models.toml"
     path.write_text(
         f'[net]\nmodel = "segmentation"\ninput_size = {SIZE}\nmean = [0.5, 0.5, 0.5]\nstd = [0.5, 0.5, 0.5]\n'
-        'divide_by_max = false\nopset = 17\nbatch = [1, 8, 16]\n[net.source]\nfile = "net.onnx"\n'
+        'divide_by_max = false\nopset = 17\nbatch = [1, 4, 16]\n[net.source]\nfile = "net.onnx"\n'
         f'sha256 = "{hashlib.sha256(weights.read_bytes()).hexdigest()}"\n'
         '[net.license]\nspdx = "CC0-1.0"\nattribution = "a test"\nhomepage = "none"\n'
         f"[net.check]\n{BOUNDS}"
@@ -64,6 +64,7 @@ def test_a_build_writes_graph_manifest_and_report(catalogue: Path, tmp_path: Pat
     assert manifest.graph_sha256 == hashlib.sha256((built.folder / "model.onnx").read_bytes()).hexdigest()
     assert (manifest.engine, manifest.input_size, manifest.divide_by_max) == ("net", SIZE, False)
     assert manifest.mean == (0.5, 0.5, 0.5)
+    assert manifest.batch == (1, 4, 16)
     half = hashlib.sha256((built.folder / "model_fp16.onnx").read_bytes()).hexdigest()
     assert manifest.graphs == {"fp32": manifest.graph_sha256, "bf16": manifest.graph_sha256, "fp16": half}
 
