@@ -2,6 +2,8 @@
 # Serves, if the plans fit this GPU and this TensorRT; otherwise says which command rebuilds them and ends.
 set -eu
 repository=/tmp/model_repository
+# What `plans --check` names, to be run on the host.
+export CUTOUT_PLANS_COMMAND="${CUTOUT_PLANS_COMMAND:-docker compose -f deploy/compose.yml run --rm plans}"
 python3 -m cutout_build plans --check
 rm -rf "$repository"
 python3 -m cutout_gateway.render "$repository" --profile gpu --source /opt/model_repository \

@@ -81,6 +81,12 @@ def test_the_gateways_environment_is_settings_that_it_takes() -> None:
     assert triton.items() <= environment.items()
 
 
+def test_the_command_that_rebuilds_plans_is_one_of_the_compose_file() -> None:
+    (command,) = re.findall(r"CUTOUT_PLANS_COMMAND:-([^}]+)}", (DEPLOY / "triton.sh").read_text())
+    assert command.startswith("docker compose -f deploy/compose.yml run --rm ")
+    assert command.split()[-1] in read("compose.yml")["services"]
+
+
 def test_prometheus_scrapes_the_services_and_the_alerts_know_the_metrics() -> None:
     prometheus, services = read("prometheus.yml"), read("compose.yml")["services"]
     for job in prometheus["scrape_configs"]:

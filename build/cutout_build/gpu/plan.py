@@ -11,7 +11,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +19,18 @@ from cutout_build.errors import BuildError
 from cutout_build.gpu.builder import Builder, PlanOptions, RefusedError
 from cutout_build.gpu.cuda import Cuda, Gpu
 from cutout_build.gpu.graphs import Graph, built_graphs, file_sha256
+from cutout_core.contract.certificate import read_certificate
 from cutout_core.contract.paths import cache_root, engines_root
 
 PLAN_NAME = "model.plan"
 PLAN_FACTS_NAME = "plan.json"
 REBUILD = "python -m cutout_build plans"
 
+#: Environment variable with the command that builds the plans where it is another one, as in a container.
+REBUILD_VARIABLE = "CUTOUT_PLANS_COMMAND"
+
 #: What a plan takes where several precisions are certified: fastest first.
 _FASTEST_FIRST = ("int8", "fp16", "fp32")
-_CERTIFICATE_NAME = "certificate.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +46,14 @@ class Machine:
 class PlanFacts:
     """What `plan.json` says. graph_sha256: of the graph it was built from. plan_sha256: of the plan itself.
 
+    asked: the precision that was asked for, "auto" for the fastest certified one.
     batch: fewest, optimal and most rows. built: time in UTC, ISO 8601. seconds: that the build took.
     """
 
     engine: str
     model: str
     precision: str
+    asked: str
     graph_sha256: str
     plan_sha256: str
     gpu: str
@@ -69,9 +74,9 @@ class PlanFacts:
             data = json.loads((folder / PLAN_FACTS_NAME).read_text(encoding="utf-8"))
             return cls(**data | {"batch": tuple(data["batch"])})
         except FileNotFoundError:
-            raise BuildError(f"There is no plan of {folder.name}: run `{REBUILD}`.") from None
+            raise BuildError(f"There is no plan of {folder.name}: run `{rebuild()}`.") from None
         except (ValueError, KeyError, TypeError) as error:
-            raise BuildError(f"{folder / PLAN_FACTS_NAME} cannot be read: run `{REBUILD}`.") from error
+            raise BuildError(f"{folder / PLAN_FACTS_NAME} cannot be read: run `{rebuild()}`.") from error
 
 
 def find_machine() -> Machine:
@@ -95,24 +100,29 @@ def build_plans(
     """
     machine = machine or find_machine()
     plans: list[PlanFacts] = []
+    asked = precision or "auto"
     for graph in choose(built_graphs(), precision):
         folder = graph.path.parent
         facts = None if force else _fitting(folder, graph, machine, version_compatible)
         if facts is None:
             say(f"building the plan of {graph.title} for {machine.gpu.name}; this takes minutes ...")
-            facts = build_plan(graph, folder, machine, version_compatible=version_compatible)
+            facts = build_plan(graph, folder, machine, asked=asked, version_compatible=version_compatible)
             say(f"{graph.title}: {facts.bytes / 1e6:.1f} MB in {facts.seconds:.0f} s")
         else:
+            facts = replace(facts, asked=asked)
+            _write_facts(folder, facts)
             say(f"the plan of {graph.title} fits")
         plans.append(facts)
     return tuple(plans)
 
 
-def build_plan(graph: Graph, folder: Path, machine: Machine, *, version_compatible: bool) -> PlanFacts:
+def build_plan(
+    graph: Graph, folder: Path, machine: Machine, *, asked: str = "auto", version_compatible: bool
+) -> PlanFacts:
     """Writes one plan and its facts into `folder`. Raises BuildError with TensorRT's reason and the node's name."""
     timings = cache_root() / "timings" / f"{machine.tensorrt}-sm{machine.gpu.compute_capability}.cache"
     known = timings.read_bytes() if timings.is_file() else b""
-    options = PlanOptions(timing_cache=known, version_compatible=version_compatible)
+    options = PlanOptions(graph.batch, timing_cache=known, version_compatible=version_compatible)
     began = time.monotonic()
     try:
         builder = Builder(machine.module, graph.path)
@@ -130,6 +140,7 @@ def build_plan(graph: Graph, folder: Path, machine: Machine, *, version_compatib
         engine=graph.engine,
         model=graph.model,
         precision=graph.precision,
+        asked=asked,
         graph_sha256=graph.sha256,
         plan_sha256=file_sha256(folder / PLAN_NAME),
         gpu=machine.gpu.name,
@@ -143,12 +154,12 @@ def build_plan(graph: Graph, folder: Path, machine: Machine, *, version_compatib
         built=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         seconds=round(seconds, 1),
     )
-    _replace(folder / PLAN_FACTS_NAME, (json.dumps(asdict(facts), indent=2) + "\n").encode())
+    _write_facts(folder, facts)
     return facts
 
 
 def check_plans(machine: Machine | None = None, say: Callable[[str], None] = print) -> None:
-    """Says that the plan of every engine in the cache fits this machine and its graph.
+    """Says that the plan of every engine in the cache fits this machine and its graph, which is still certified.
 
     Raises BuildError naming what does not fit and the command that rebuilds it.
     """
@@ -156,19 +167,27 @@ def check_plans(machine: Machine | None = None, say: Callable[[str], None] = pri
     graphs = built_graphs()
     for model in dict.fromkeys(graph.model for graph in graphs):
         facts = PlanFacts.read(engines_root() / model)
-        wrong = misfit(facts, machine, [graph for graph in graphs if graph.model == model])
+        own = [graph for graph in graphs if graph.model == model]
+        wrong, command = misfit(facts, machine, own), rebuild(facts)
         plan = engines_root() / model / PLAN_NAME
         if not wrong and (not plan.is_file() or file_sha256(plan) != facts.plan_sha256):
             wrong = "the plan is missing or damaged"
+        if not wrong:
+            wrong = why_uncertified(next(graph for graph in own if graph.precision == facts.precision))
+            # Not for what was asked for, which would be refused: for the fastest that is certified.
+            command = rebuild(replace(facts, asked="auto")) if wrong else command
         if wrong:
-            raise BuildError(f"The plan of {model} cannot be served: {wrong}. Rebuild it: `{REBUILD}`.")
+            raise BuildError(f"The plan of {model} cannot be served: {wrong.rstrip('.')}. Rebuild it: `{command}`.")
         say(f"the plan of {facts.engine} {facts.precision} fits")
 
 
 def misfit(facts: PlanFacts, machine: Machine, graphs: Sequence[Graph]) -> str:
     """Why a plan may not be used on `machine` for one of `graphs`; empty where it may."""
-    if facts.graph_sha256 not in {graph.sha256 for graph in graphs if graph.precision == facts.precision}:
+    graph = next((graph for graph in graphs if graph.precision == facts.precision), None)
+    if graph is None or graph.sha256 != facts.graph_sha256:
         return f"it was built from another {facts.precision} graph than the one that is there"
+    if facts.batch != graph.batch:
+        return f"it was built for {facts.batch} rows a run (fewest, tuned for, most), and {graph.batch} are due"
     gpu = machine.gpu
     if (facts.gpu, facts.compute_capability) != (gpu.name, gpu.compute_capability):
         return f"it was built for {facts.gpu}, and this is {gpu.name}"
@@ -177,6 +196,18 @@ def misfit(facts: PlanFacts, machine: Machine, graphs: Sequence[Graph]) -> str:
     ):
         return f"it was built by TensorRT {facts.tensorrt}, and this is {machine.tensorrt}"
     return ""
+
+
+def rebuild(facts: PlanFacts | None = None) -> str:
+    """The command that builds the plans anew, as that of `facts` was built, if there is one.
+
+    A container says how it is called from outside, where its settings are, in CUTOUT_PLANS_COMMAND.
+    """
+    command = os.environ.get(REBUILD_VARIABLE)
+    if command:
+        return command
+    precision = f" --precision {facts.asked}" if facts is not None and facts.asked != "auto" else ""
+    return REBUILD + precision + (" --version-compatible" if facts is not None and facts.version_compatible else "")
 
 
 def choose(graphs: Sequence[Graph], precision: str | None) -> list[Graph]:
@@ -197,17 +228,26 @@ def choose(graphs: Sequence[Graph], precision: str | None) -> list[Graph]:
 
 
 def is_certified(graph: Graph) -> bool:
-    """Whether the certificate beside the engine passes this very graph. fp32, which the build itself proves, always."""
+    """Whether the certificate beside the engine passes this very graph in every runtime and arithmetic that it was
+    measured in. fp32, which the build itself proves, always."""
+    return not why_uncertified(graph)
+
+
+def why_uncertified(graph: Graph) -> str:
+    """Why `is_certified` says no, with the failing row's own reason; empty where it says yes."""
     if graph.precision == "fp32":
-        return True
+        return ""
     try:
-        rows = json.loads((graph.path.parent / _CERTIFICATE_NAME).read_text(encoding="utf-8"))
-        return any(
-            row["precision"] == graph.precision and row["graph_sha256"] == graph.sha256 and row["certified"] is True
-            for row in rows
-        )
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
+        rows = read_certificate(graph.path.parent)
+    except (OSError, ValueError) as error:
+        return f"its graph is not certified: {error}"
+    mine = [row for row in rows if (row.precision, row.graph_sha256) == (graph.precision, graph.sha256)]
+    if not mine:
+        return f"its {graph.precision} graph is in no certificate"
+    failed = next((row for row in mine if not row.certified), None)
+    if failed is None:
+        return ""
+    return f"its {graph.precision} graph failed in {failed.runtime} ({failed.arithmetic}): {failed.reason}"
 
 
 def _library() -> Any:
@@ -235,6 +275,10 @@ def _fitting(folder: Path, graph: Graph, machine: Machine, version_compatible: b
 def _is_later_minor(built: str, running: str) -> bool:
     first, second = ([int(part) for part in version.split(".")[:2]] for version in (built, running))
     return first[0] == second[0] and first[1] <= second[1]
+
+
+def _write_facts(folder: Path, facts: PlanFacts) -> None:
+    _replace(folder / PLAN_FACTS_NAME, (json.dumps(asdict(facts), indent=2) + "\n").encode())
 
 
 def _replace(path: Path, content: bytes) -> None:
