@@ -54,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     certificate_command.add(engines)
     for command in (models, engines):
         command.add_argument("--engine", metavar="NAME", help="this one instead of every model's default")
-        command.add_argument("--high", action="store_true", help="the engine of quality high too (300 MB to download)")
+        command.add_argument("--high", action="store_true", help="the engine of quality high too (280 MB to download)")
         command.add_argument("--catalogue", type=Path, metavar="FILE", help="another catalogue than the one that came")
     commands.add_parser("perf-analyzer", help="fetch NVIDIA's perf_analyzer and print where it is")
     pictures = commands.add_parser("photos", help="fetch the photographs of the demo and the tests")

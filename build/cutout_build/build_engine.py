@@ -153,8 +153,9 @@ def _metadata(engine: Engine) -> dict[str, str]:
 
 
 def _recipe(engine: Engine) -> str:
-    """SHA-256 (hex) of everything that decides what a build writes."""
+    """SHA-256 (hex) of everything that decides what a build writes, the manifest's keys among it."""
     parts = [str(CONVERTER_VERSION), engine.digest(), *(f"{name}=={version(name)}" for name in _TOOLS)]
+    parts += EngineManifest.__dataclass_fields__
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 

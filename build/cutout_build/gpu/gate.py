@@ -37,23 +37,23 @@ _PACKAGES = Path(__file__).parents[2]
 class Verdict:
     """What the gate says about one graph.
 
+    batch: rows of the plan: fewest, tuned for, most.
     status: "passed"; "failed"; or "refused": a graph with Q/DQ that parses, whose placement is right and whose engine
     builds without Q/DQ, but which this builder does not take. reasons: why, with the node's name.
-    layers, plan_bytes: of the network and the built plan. placement: of a graph with Q/DQ, else None. batch: rows of the
-    plan that was built: fewest, tuned for, most.
+    layers, plan_bytes: of the network and the built plan. placement: of a graph with Q/DQ, else None.
     """
 
     engine: str
     model: str
     precision: str
     graph_sha256: str
+    batch: tuple[int, int, int]
     status: str
     reasons: tuple[str, ...] = ()
     layers: int = 0
     plan_bytes: int = 0
     seconds: float = 0.0
     placement: dict[str, Any] | None = field(default=None)
-    batch: tuple[int, int, int] = (1, 8, 16)
 
 
 def gate(graphs: Sequence[Graph], *, force: bool = False, say: Callable[[str], None] = print) -> tuple[Verdict, ...]:
@@ -94,13 +94,13 @@ def _verdict(graph: Graph, answer: dict[str, Any], builds_plain: bool) -> Verdic
         model=graph.model,
         precision=graph.precision,
         graph_sha256=graph.sha256,
+        batch=graph.batch,
         status=status,
         reasons=(*faults, *refusals),
         layers=answer["layers"],
         plan_bytes=answer["plan_bytes"],
         seconds=answer["seconds"],
         placement=asdict(placement) if placement else None,
-        batch=graph.batch,
     )
 
 

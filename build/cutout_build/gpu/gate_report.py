@@ -32,7 +32,7 @@ def _page(verdicts: Sequence[Verdict], packages: Sequence[str]) -> str:
         "catalogue names. It tells that TensorRT's parser knows every node and type. It does not tell that a plan of",
         "TensorRT is right or fast: only a run on a GPU does. SM 9.0 (H100, H200) is not among this builder's targets.",
         "",
-        "| engine | precision | rows: fewest, tuned for, most | verdict | layers | plan, MB | Q/DQ: quantized of all convolutions |",
+        "| engine | precision | rows (fewest, best, most) | verdict | layers | plan, MB | Q/DQ: quantized of all |",
         "|---|---|---|---|---|---|---|",
     ]
     for verdict in verdicts:

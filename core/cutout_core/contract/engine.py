@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from cutout_core.contract.limits import MAX_BATCH_SIZE
 
@@ -61,7 +62,8 @@ class EngineManifest:
         """Reads `model.json`. Raises FileNotFoundError, or ValueError where it is not a manifest."""
         data = json.loads((folder / MANIFEST_NAME).read_text())
         try:
-            manifest = cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in data.items()})
+            fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
+            manifest = cls(**fields)
             if not manifest.graph_sha256:
                 raise KeyError("fp32")
             return manifest

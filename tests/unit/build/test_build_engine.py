@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -108,6 +109,14 @@ def test_what_has_changed_is_built_again(catalogue: Path, monkeypatch: pytest.Mo
     assert built.fresh
     assert EngineManifest.read(folder).divide_by_max == (change == "catalogue")
     assert not build_engine(engine, say=pytest.fail).fresh
+
+
+def test_a_manifest_with_other_keys_is_written_anew(catalogue: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (engine,) = Catalogue.load(catalogue).defaults()
+    before = build_module._recipe(engine)
+    keys = dict.fromkeys(EngineManifest.__dataclass_fields__) | {"another": None}
+    monkeypatch.setattr(build_module, "EngineManifest", SimpleNamespace(__dataclass_fields__=keys))
+    assert build_module._recipe(engine) != before
 
 
 def test_a_missed_fp32_bound_leaves_the_old_engine(catalogue: Path) -> None:

@@ -78,7 +78,7 @@ def test_a_plan_is_not_served_once_its_graph_is_not_certified(engine: Path) -> N
     with pytest.raises(BuildError, match=reason):
         check_plans(here)
     (engine / "certificate.json").write_text("[{}]")
-    with pytest.raises(BuildError, match="its graph is not certified: .* is not a certificate"):
+    with pytest.raises(BuildError, match=r"its graph is not certified: .* is not a certificate"):
         check_plans(here)
     (engine / "certificate.json").unlink()
     with pytest.raises(BuildError, match="its int8 graph is in no certificate"):
