@@ -11,7 +11,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,12 @@ from cutout_build.gpu.builder import Builder, PlanOptions, RefusedError
 from cutout_build.gpu.cuda import Cuda, Gpu
 from cutout_build.gpu.graphs import Graph, built_graphs, file_sha256
 from cutout_core.contract.paths import cache_root, engines_root
+from cutout_core.contract.plan import PLAN_FACTS_NAME, PLAN_NAME
 
-PLAN_NAME = "model.plan"
-PLAN_FACTS_NAME = "plan.json"
 REBUILD = "python -m cutout_build plans"
 
-#: What a plan takes where several precisions are certified: fastest first.
+#: What a plan takes where several precisions are certified: the order in which tensor cores are faster. It is not
+#: measured on the GPU at hand; `make gpu-check` does that.
 _FASTEST_FIRST = ("int8", "fp16", "fp32")
 _CERTIFICATE_NAME = "certificate.json"
 
@@ -43,7 +43,8 @@ class Machine:
 class PlanFacts:
     """What `plan.json` says. graph_sha256: of the graph it was built from. plan_sha256: of the plan itself.
 
-    batch: fewest, optimal and most rows. built: time in UTC, ISO 8601. seconds: that the build took.
+    batch: fewest, optimal and most rows. built: time in UTC, ISO 8601. seconds: that the build took. uncertified: the
+    graph was in no certificate, or failed it, and the plan was asked for all the same.
     """
 
     engine: str
@@ -61,6 +62,7 @@ class PlanFacts:
     bytes: int
     built: str
     seconds: float
+    uncertified: bool = False
 
     @classmethod
     def read(cls, folder: Path) -> PlanFacts:
@@ -84,6 +86,7 @@ def find_machine() -> Machine:
 def build_plans(
     precision: str | None = None,
     *,
+    uncertified: bool = False,
     version_compatible: bool = False,
     force: bool = False,
     machine: Machine | None = None,
@@ -91,11 +94,12 @@ def build_plans(
 ) -> tuple[PlanFacts, ...]:
     """Builds `model.plan` and `plan.json` of every engine in the cache; does nothing where they fit, unless `force`.
 
-    precision: of all engines; None takes the fastest certified one of each. Raises BuildError.
+    precision: of all engines; None takes int8, fp16 or fp32 of each, the first that is certified. uncertified: what
+    `precision` names needs no certificate; every response then carries a warning. Raises BuildError.
     """
     machine = machine or find_machine()
     plans: list[PlanFacts] = []
-    for graph in choose(built_graphs(), precision):
+    for graph in choose(built_graphs(), precision, uncertified=uncertified):
         folder = graph.path.parent
         facts = None if force else _fitting(folder, graph, machine, version_compatible)
         if facts is None:
@@ -104,6 +108,9 @@ def build_plans(
             say(f"{graph.title}: {facts.bytes / 1e6:.1f} MB in {facts.seconds:.0f} s")
         else:
             say(f"the plan of {graph.title} fits")
+            if facts.uncertified == is_certified(graph):  # the graph was judged since
+                facts = replace(facts, uncertified=not facts.uncertified)
+                _write_facts(folder, facts)
         plans.append(facts)
     return tuple(plans)
 
@@ -142,8 +149,9 @@ def build_plan(graph: Graph, folder: Path, machine: Machine, *, version_compatib
         bytes=len(plan),
         built=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         seconds=round(seconds, 1),
+        uncertified=not is_certified(graph),
     )
-    _replace(folder / PLAN_FACTS_NAME, (json.dumps(asdict(facts), indent=2) + "\n").encode())
+    _write_facts(folder, facts)
     return facts
 
 
@@ -179,16 +187,17 @@ def misfit(facts: PlanFacts, machine: Machine, graphs: Sequence[Graph]) -> str:
     return ""
 
 
-def choose(graphs: Sequence[Graph], precision: str | None) -> list[Graph]:
-    """One graph for each model: that of `precision`, or the fastest that a certificate lets be served.
+def choose(graphs: Sequence[Graph], precision: str | None, *, uncertified: bool = False) -> list[Graph]:
+    """One graph for each model: that of `precision`, or the first of int8, fp16 and fp32 that is certified.
 
-    Raises BuildError where an engine has no graph of that precision, or no certified one.
+    uncertified: that of `precision` needs no certificate. Raises BuildError where an engine has no graph of that
+    precision, or no certified one.
     """
     chosen: list[Graph] = []
     for model in dict.fromkeys(graph.model for graph in graphs):
         own = {graph.precision: graph for graph in graphs if graph.model == model}
         wanted = (precision,) if precision else _FASTEST_FIRST
-        usable = [own[name] for name in wanted if name in own and is_certified(own[name])]
+        usable = [own[name] for name in wanted if name in own and (uncertified or is_certified(own[name]))]
         if not usable:
             known = ", ".join(name for name in own if is_certified(own[name])) or "none"
             raise BuildError(f"{model} has no certified graph in {' or '.join(wanted)}; certified are: {known}.")
@@ -235,6 +244,10 @@ def _fitting(folder: Path, graph: Graph, machine: Machine, version_compatible: b
 def _is_later_minor(built: str, running: str) -> bool:
     first, second = ([int(part) for part in version.split(".")[:2]] for version in (built, running))
     return first[0] == second[0] and first[1] <= second[1]
+
+
+def _write_facts(folder: Path, facts: PlanFacts) -> None:
+    _replace(folder / PLAN_FACTS_NAME, (json.dumps(asdict(facts), indent=2) + "\n").encode())
 
 
 def _replace(path: Path, content: bytes) -> None:

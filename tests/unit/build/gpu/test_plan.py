@@ -14,6 +14,7 @@ from cutout_build.gpu import plan as plan_module
 from cutout_build.gpu.cuda import Cuda, Gpu, NoGpuError
 from cutout_build.gpu.graphs import built_graphs
 from cutout_build.gpu.plan import Machine, PlanFacts, build_plans, check_plans
+from cutout_core.contract.plan import ServedPlan
 from tests.unit.build.gpu.fake_tensorrt import FakeDriver, fake_tensorrt
 
 GPU = Gpu("Tesla T4", 75, 16 << 30, "13.0")
@@ -62,6 +63,27 @@ def test_the_fastest_certified_precision_is_built_and_an_uncertified_one_is_refu
     assert build_plans(machine=machine())[0].precision == "int8"
     certify(engine, certified=False)
     assert build_plans(machine=machine())[0].precision == "fp32"
+
+
+def test_what_is_named_is_built_uncertified_on_demand_and_says_so(engine: Path) -> None:
+    here = machine()
+    (facts,) = build_plans("int8", uncertified=True, machine=here)
+    assert (facts.precision, facts.uncertified) == ("int8", True)
+    assert ServedPlan.read(engine) == ServedPlan("int8", facts.graph_sha256, facts.plan_sha256, uncertified=True)
+    for certified in (True, False):  # the facts follow the certificate; the plan stays
+        certify(engine, certified)
+        (facts,) = build_plans("int8", uncertified=True, machine=here)
+        assert facts.uncertified is not certified
+        assert facts == PlanFacts.read(engine)
+    assert len(here.module.timing_caches) == 1
+    assert not build_plans(machine=here)[0].uncertified
+
+
+def test_uncertified_is_for_a_precision_that_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plans", "--uncertified"]) == 1
+    assert capsys.readouterr().err == (
+        "cutout_build: --uncertified needs --precision: it builds what is named, certified or not.\n"
+    )
 
 
 def test_a_plan_of_another_gpu_tensorrt_or_graph_is_refused_with_the_remedy(engine: Path) -> None:
