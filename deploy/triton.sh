@@ -1,10 +1,12 @@
 #!/bin/sh
 # Serves, if the plans fit this GPU and this TensorRT; otherwise says which command rebuilds them and ends.
+# VERSION_COMPATIBLE=1: takes the plans that plans.sh built with it.
 set -eu
-repository=/tmp/model_repository
+repository="${TMPDIR:-/tmp}/model_repository"
 python3 -m cutout_build plans --check
 rm -rf "$repository"
 python3 -m cutout_gateway.render "$repository" --profile gpu --source /opt/model_repository \
     ${CUTOUT_MAX_BYTES:+--max-bytes "$CUTOUT_MAX_BYTES"} ${CUTOUT_MAX_PIXELS:+--max-pixels "$CUTOUT_MAX_PIXELS"}
+[ "${VERSION_COMPATIBLE:-0}" = 0 ] || set -- --backend-config=tensorrt,version-compatible=true "$@"
 exec tritonserver "--model-repository=$repository" --disable-auto-complete-config --exit-on-error=false \
     --exit-timeout-secs=20 --log-format=ISO8601 "$@"
