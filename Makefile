@@ -36,14 +36,15 @@ models: $(STAMP)  ## Fetch, convert and check the engines; HIGH=1: quality high 
 engines: $(STAMP)  ## Certify every precision of the engines into reports/ (minutes; ENGINE=name, HIGH=1)
 	@$(BIN)/python -m cutout_build engines $(if $(ENGINE),--engine $(ENGINE)) $(if $(HIGH),--high)
 
-gate: models  ## Parse and build every engine's graphs for TensorRT, on the CPU; writes reports/gate.{json,md}
+gate: models  ## Parse and build every graph for TensorRT, on the CPU; writes reports/gate.{json,md} (HIGH=1)
 	@$(BIN)/python -m cutout_build gate --out reports
 
-plans: models  ## Build the TensorRT plans for this machine's GPU (HIGH=1; PRECISION=fp32|fp16|int8)
-	@$(BIN)/python -m cutout_build plans $(if $(PRECISION),--precision $(PRECISION))
+plans: models  ## Build the TensorRT plans for this machine's GPU (HIGH=1; PRECISION=name, UNCERTIFIED=1)
+	@$(BIN)/python -m cutout_build plans $(if $(PRECISION),--precision $(PRECISION)) \
+		$(if $(UNCERTIFIED),--uncertified)
 
-gpu-check: models  ## Build, check and measure every plan on this machine's GPU; writes reports/gpu.json
-	@$(BIN)/python -m tests.gpu.check
+gpu-check: models  ## Build, check and measure every plan on this machine's GPU; writes reports/gpu.json (HIGH=1)
+	@$(BIN)/python -m tests.gpu.check $(ARGS)
 
 demo: models  ## Cut out real photos, or your own: make demo IMAGE=photo.jpg (or a folder)
 	@$(BIN)/python client/demo/run.py $(if $(IMAGE),"$(IMAGE)","$$($(BIN)/python -m cutout_build photos --folder)")

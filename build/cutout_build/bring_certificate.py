@@ -20,8 +20,10 @@ REPORT_NAME = "engines.json"
 
 
 def committed_report() -> Path:
-    """`reports/engines.json` of the repository; there is none where only the wheel is installed."""
-    return Path(__file__).resolve().parents[2] / "reports" / REPORT_NAME
+    """The report of the installed wheel, or `reports/engines.json` of a checkout."""
+    package = Path(__file__).resolve().parent
+    installed = package / REPORT_NAME
+    return installed if installed.exists() else package.parents[1] / "reports" / REPORT_NAME
 
 
 def bring_certificate(

@@ -21,15 +21,15 @@ from cutout_build.gpu.cuda import Cuda, Gpu
 from cutout_build.gpu.graphs import Graph, built_graphs, file_sha256
 from cutout_core.contract.certificate import read_certificate
 from cutout_core.contract.paths import cache_root, engines_root
+from cutout_core.contract.plan import PLAN_FACTS_NAME, PLAN_NAME, graph_verdict
 
-PLAN_NAME = "model.plan"
-PLAN_FACTS_NAME = "plan.json"
 REBUILD = "python -m cutout_build plans"
 
 #: Environment variable with the command that builds the plans where it is another one, as in a container.
 REBUILD_VARIABLE = "CUTOUT_PLANS_COMMAND"
 
-#: What a plan takes where several precisions are certified: fastest first.
+#: What a plan takes where several precisions are certified: the order in which tensor cores are faster. It is not
+#: measured on the GPU at hand; `make gpu-check` does that.
 _FASTEST_FIRST = ("int8", "fp16", "fp32")
 
 
@@ -46,8 +46,9 @@ class Machine:
 class PlanFacts:
     """What `plan.json` says. graph_sha256: of the graph it was built from. plan_sha256: of the plan itself.
 
-    asked: the precision that was asked for, "auto" for the fastest certified one.
-    batch: fewest, optimal and most rows. built: time in UTC, ISO 8601. seconds: that the build took.
+    asked: the precision that was asked for, "auto" for the first certified one of int8, fp16 and fp32.
+    batch: fewest, optimal and most rows. built: time in UTC, ISO 8601. seconds: that the build took. uncertified: the
+    graph was in no certificate, or failed it, and the plan was asked for all the same.
     """
 
     engine: str
@@ -66,6 +67,7 @@ class PlanFacts:
     bytes: int
     built: str
     seconds: float
+    uncertified: bool = False
 
     @classmethod
     def read(cls, folder: Path) -> PlanFacts:
@@ -89,6 +91,7 @@ def find_machine() -> Machine:
 def build_plans(
     precision: str | None = None,
     *,
+    uncertified: bool = False,
     version_compatible: bool = False,
     force: bool = False,
     machine: Machine | None = None,
@@ -96,12 +99,13 @@ def build_plans(
 ) -> tuple[PlanFacts, ...]:
     """Builds `model.plan` and `plan.json` of every engine in the cache; does nothing where they fit, unless `force`.
 
-    precision: of all engines; None takes the fastest certified one of each. Raises BuildError.
+    precision: of all engines; None takes int8, fp16 or fp32 of each, the first that is certified. uncertified: what
+    `precision` names needs no certificate; every response then carries a warning. Raises BuildError.
     """
     machine = machine or find_machine()
     plans: list[PlanFacts] = []
     asked = precision or "auto"
-    for graph in choose(built_graphs(), precision):
+    for graph in choose(built_graphs(), precision, uncertified=uncertified):
         folder = graph.path.parent
         facts = None if force else _fitting(folder, graph, machine, version_compatible)
         if facts is None:
@@ -109,7 +113,7 @@ def build_plans(
             facts = build_plan(graph, folder, machine, asked=asked, version_compatible=version_compatible)
             say(f"{graph.title}: {facts.bytes / 1e6:.1f} MB in {facts.seconds:.0f} s")
         else:
-            facts = replace(facts, asked=asked)
+            facts = replace(facts, asked=asked, uncertified=not is_certified(graph))  # judged, perhaps, since
             _write_facts(folder, facts)
             say(f"the plan of {graph.title} fits")
         plans.append(facts)
@@ -153,13 +157,15 @@ def build_plan(
         bytes=len(plan),
         built=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         seconds=round(seconds, 1),
+        uncertified=not is_certified(graph),
     )
     _write_facts(folder, facts)
     return facts
 
 
 def check_plans(machine: Machine | None = None, say: Callable[[str], None] = print) -> None:
-    """Says that the plan of every engine in the cache fits this machine and its graph, which is still certified.
+    """Says that the plan of every engine in the cache fits this machine and its graph, which is still certified, or was
+    asked for all the same.
 
     Raises BuildError naming what does not fit and the command that rebuilds it.
     """
@@ -172,7 +178,7 @@ def check_plans(machine: Machine | None = None, say: Callable[[str], None] = pri
         plan = engines_root() / model / PLAN_NAME
         if not wrong and (not plan.is_file() or file_sha256(plan) != facts.plan_sha256):
             wrong = "the plan is missing or damaged"
-        if not wrong:
+        if not wrong and not facts.uncertified:
             wrong = why_uncertified(next(graph for graph in own if graph.precision == facts.precision))
             # Not for what was asked for, which would be refused: for the fastest that is certified.
             command = rebuild(replace(facts, asked="auto")) if wrong else command
@@ -203,23 +209,25 @@ def rebuild(facts: PlanFacts | None = None) -> str:
 
     A container says how it is called from outside, where its settings are, in CUTOUT_PLANS_COMMAND.
     """
-    command = os.environ.get(REBUILD_VARIABLE)
-    if command:
+    command = os.environ.get(REBUILD_VARIABLE, REBUILD)
+    if command != REBUILD or facts is None:
         return command
-    precision = f" --precision {facts.asked}" if facts is not None and facts.asked != "auto" else ""
-    return REBUILD + precision + (" --version-compatible" if facts is not None and facts.version_compatible else "")
+    flags = [f"--precision {facts.asked}"] if facts.asked != "auto" else []
+    flags += ["--uncertified"] * facts.uncertified + ["--version-compatible"] * facts.version_compatible
+    return " ".join([command, *flags])
 
 
-def choose(graphs: Sequence[Graph], precision: str | None) -> list[Graph]:
-    """One graph for each model: that of `precision`, or the fastest that a certificate lets be served.
+def choose(graphs: Sequence[Graph], precision: str | None, *, uncertified: bool = False) -> list[Graph]:
+    """One graph for each model: that of `precision`, or the first of int8, fp16 and fp32 that is certified.
 
-    Raises BuildError where an engine has no graph of that precision, or no certified one.
+    uncertified: that of `precision` needs no certificate. Raises BuildError where an engine has no graph of that
+    precision, or no certified one.
     """
     chosen: list[Graph] = []
     for model in dict.fromkeys(graph.model for graph in graphs):
         own = {graph.precision: graph for graph in graphs if graph.model == model}
         wanted = (precision,) if precision else _FASTEST_FIRST
-        usable = [own[name] for name in wanted if name in own and is_certified(own[name])]
+        usable = [own[name] for name in wanted if name in own and (uncertified or is_certified(own[name]))]
         if not usable:
             known = ", ".join(name for name in own if is_certified(own[name])) or "none"
             raise BuildError(f"{model} has no certified graph in {' or '.join(wanted)}; certified are: {known}.")
@@ -241,13 +249,12 @@ def why_uncertified(graph: Graph) -> str:
         rows = read_certificate(graph.path.parent)
     except (OSError, ValueError) as error:
         return f"its graph is not certified: {error}"
-    mine = [row for row in rows if (row.precision, row.graph_sha256) == (graph.precision, graph.sha256)]
-    if not mine:
+    row = graph_verdict(graph.precision, graph.sha256, rows)
+    if row is None:
         return f"its {graph.precision} graph is in no certificate"
-    failed = next((row for row in mine if not row.certified), None)
-    if failed is None:
+    if row.certified:
         return ""
-    return f"its {graph.precision} graph failed in {failed.runtime} ({failed.arithmetic}): {failed.reason}"
+    return f"its {graph.precision} graph failed in {row.runtime} ({row.arithmetic}): {row.reason}"
 
 
 def _library() -> Any:

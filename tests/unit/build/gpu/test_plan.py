@@ -15,6 +15,7 @@ from cutout_build.gpu.graphs import built_graphs
 from cutout_build.gpu.plan import Machine, PlanFacts, build_plans, check_plans
 from cutout_core.contract.certificate import CertificateRow, write_certificate
 from cutout_core.contract.engine import EngineManifest
+from cutout_core.contract.plan import ServedPlan
 from tests.unit.build.gpu.fake_tensorrt import FakeDriver, fake_tensorrt
 
 GPU = Gpu("Tesla T4", 75, 16 << 30, "13.0")
@@ -116,6 +117,30 @@ def test_a_plan_for_other_rows_is_built_again(engine: Path) -> None:
         check_plans(here)
     assert build_plans(machine=here)[0].batch == (1, 2, 16)
     check_plans(here)
+
+
+def test_what_is_named_is_built_uncertified_on_demand_and_says_so(engine: Path) -> None:
+    here = machine()
+    (facts,) = build_plans("int8", uncertified=True, machine=here)
+    assert (facts.precision, facts.uncertified) == ("int8", True)
+    assert ServedPlan.read(engine) == ServedPlan("int8", facts.graph_sha256, facts.plan_sha256, uncertified=True)
+    for certified in (True, False):  # the facts follow the certificate; the plan stays
+        certify(engine, certified)
+        (facts,) = build_plans("int8", uncertified=True, machine=here)
+        assert facts.uncertified is not certified
+        assert facts == PlanFacts.read(engine)
+    assert len(here.module.timing_caches) == 1
+    check_plans(here)
+    with pytest.raises(BuildError, match="Rebuild it: `python -m cutout_build plans --precision int8 --uncertified`"):
+        check_plans(replace(here, tensorrt="12.0.0"))
+    assert not build_plans(machine=here)[0].uncertified
+
+
+def test_uncertified_is_for_a_precision_that_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plans", "--uncertified"]) == 1
+    assert capsys.readouterr().err == (
+        "cutout_build: --uncertified needs --precision: it builds what is named, certified or not.\n"
+    )
 
 
 def test_a_plan_of_another_gpu_tensorrt_or_graph_is_refused_with_the_remedy(engine: Path) -> None:
