@@ -10,7 +10,7 @@ PIP_VERSION := 26.3
 PACKAGES := core client build gateway loadtest
 GROUPS_ := serve build test
 
-.PHONY: help setup models engines gate plans gpu-check demo serve test test-fast quality train quantize
+.PHONY: help setup models engines gate plans gpu-check demo serve test test-fast quality train quantize sensitivity
 .PHONY: loadtest bench capacity profile tune batchers perf-analyzer lint lock proto clean
 
 help:  ## List the targets
@@ -95,7 +95,11 @@ batchers: models  ## Measure the gateway's and Triton's batching on and off (10 
 
 quantize: models  ## Write the INT8 graph of ENGINE=name into build/weights (ARGS="--steps 2000" trains it)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --group train
-	@$(BIN)/python -m cutout_build.quantize $(ENGINE) $(ARGS)
+	@$(BIN)/python -m cutout_build quantize --engine $(ENGINE) $(ARGS)
+
+sensitivity: models  ## What INT8 costs layer by layer, into reports/ (minutes, goes on where it was; ENGINE=name)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --group train
+	@$(BIN)/python -m cutout_build sensitivity $(if $(ENGINE),--engine $(ENGINE))
 
 lint: $(STAMP)  ## ruff and mypy --strict
 	@$(BIN)/ruff check --quiet .
