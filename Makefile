@@ -10,7 +10,7 @@ PIP_VERSION := 26.3
 PACKAGES := core client build gateway loadtest
 GROUPS_ := serve build test
 
-.PHONY: help setup models engines gate plans gpu-check demo serve test test-fast quality train quantize
+.PHONY: help setup models engines gate plans gpu-check demo serve test test-fast quality train quantize sensitivity
 .PHONY: loadtest bench capacity profile tune batchers perf-analyzer lint lock proto clean
 
 help:  ## List the targets
@@ -36,14 +36,15 @@ models: $(STAMP)  ## Fetch, convert and check the engines; HIGH=1: quality high 
 engines: $(STAMP)  ## Certify every precision of the engines into reports/ (minutes; ENGINE=name, HIGH=1)
 	@$(BIN)/python -m cutout_build engines $(if $(ENGINE),--engine $(ENGINE)) $(if $(HIGH),--high)
 
-gate: models  ## Parse and build every engine's graphs for TensorRT, on the CPU; writes reports/gate.{json,md}
+gate: models  ## Parse and build every graph for TensorRT, on the CPU; writes reports/gate.{json,md} (HIGH=1)
 	@$(BIN)/python -m cutout_build gate --out reports
 
-plans: models  ## Build the TensorRT plans for this machine's GPU (HIGH=1; PRECISION=fp32|fp16|int8)
-	@$(BIN)/python -m cutout_build plans $(if $(PRECISION),--precision $(PRECISION))
+plans: models  ## Build the TensorRT plans for this machine's GPU (HIGH=1; PRECISION=name, UNCERTIFIED=1)
+	@$(BIN)/python -m cutout_build plans $(if $(PRECISION),--precision $(PRECISION)) \
+		$(if $(UNCERTIFIED),--uncertified)
 
-gpu-check: models  ## Build, check and measure every plan on this machine's GPU; writes reports/gpu.json
-	@$(BIN)/python -m tests.gpu.check
+gpu-check: models  ## Build, check and measure every plan on this machine's GPU; writes reports/gpu.json (HIGH=1)
+	@$(BIN)/python -m tests.gpu.check $(ARGS)
 
 demo: models  ## Cut out real photos, or your own: make demo IMAGE=photo.jpg (or a folder)
 	@$(BIN)/python client/demo/run.py $(if $(IMAGE),"$(IMAGE)","$$($(BIN)/python -m cutout_build photos --folder)")
@@ -94,7 +95,11 @@ batchers: models  ## Measure the gateway's and Triton's batching on and off (10 
 
 quantize: models  ## Write the INT8 graph of ENGINE=name into build/weights (ARGS="--steps 2000" trains it)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --group train
-	@$(BIN)/python -m cutout_build.quantize $(ENGINE) $(ARGS)
+	@$(BIN)/python -m cutout_build quantize --engine $(ENGINE) $(ARGS)
+
+sensitivity: models  ## What INT8 costs layer by layer, into reports/ (minutes, goes on where it was; ENGINE=name)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --group train
+	@$(BIN)/python -m cutout_build sensitivity $(if $(ENGINE),--engine $(ENGINE))
 
 lint: $(STAMP)  ## ruff and mypy --strict
 	@$(BIN)/ruff check --quiet .

@@ -1,4 +1,4 @@
-"""The command line: `python -m cutout_build models`, `engines`, `gate`, `plans`, `photos` and `perf-analyzer`."""
+"""The command line: `python -m cutout_build --help` lists its commands."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from cutout_build.errors import BuildError
 from cutout_build.gpu import commands as gpu_commands
 from cutout_build.perf_analyzer import perf_analyzer
 from cutout_build.photos import PHOTOS, copy_photos, demo_folder, photos
+from cutout_build.quantize import commands as quantize_commands
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,6 +33,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return gpu_commands.run_gate(options)
         elif options.command == "plans":
             gpu_commands.run_plans(options)
+        elif options.command == "quantize":
+            quantize_commands.run_quantize(options)
+        elif options.command == "sensitivity":
+            quantize_commands.run_sensitivity(options)
         elif options.command == "perf-analyzer":
             print(perf_analyzer(_progress))
         else:
@@ -54,8 +59,9 @@ def _parser() -> argparse.ArgumentParser:
     certificate_command.add(engines)
     for command in (models, engines):
         command.add_argument("--engine", metavar="NAME", help="this one instead of every model's default")
-        command.add_argument("--high", action="store_true", help="the engine of quality high too (300 MB to download)")
+        command.add_argument("--high", action="store_true", help="the engine of quality high too (280 MB to download)")
         command.add_argument("--catalogue", type=Path, metavar="FILE", help="another catalogue than the one that came")
+    quantize_commands.add(commands)
     commands.add_parser("perf-analyzer", help="fetch NVIDIA's perf_analyzer and print where it is")
     pictures = commands.add_parser("photos", help="fetch the photographs of the demo and the tests")
     where = pictures.add_mutually_exclusive_group()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,10 @@ REPORT_NAME = "engines.json"
 
 
 def committed_report() -> Path:
-    """`reports/engines.json` of the repository; there is none where only the wheel is installed."""
-    return Path(__file__).resolve().parents[2] / "reports" / REPORT_NAME
+    """The report of the installed wheel, or `reports/engines.json` of a checkout."""
+    package = Path(__file__).resolve().parent
+    installed = package / REPORT_NAME
+    return installed if installed.exists() else package.parents[1] / "reports" / REPORT_NAME
 
 
 def bring_certificate(
@@ -28,20 +31,27 @@ def bring_certificate(
 ) -> tuple[CertificateRow, ...]:
     """Writes `certificate.json` into the engine's folder where it would change, and gives its rows.
 
-    A measured row counts only for the graph whose hash it has: rows of `measured` (the committed report), else
-    those that were in the folder. Where none is about fp32, the build's own check is its certificate, because it stops
+    A measured row counts only for the graph whose hash it has, and one of OpenVINO only for the version that measured,
+    as what it makes of an INT8 graph differs between versions: rows of `measured` (the committed report), else those
+    that were in the folder. Where none is about fp32, the build's own check is its certificate, because it stops
     a build whose graph differs from the published one. report: check.json.
     """
     rows = [*_rows(measured or committed_report()), *_rows(folder / CERTIFICATE_NAME)]
     kept: dict[tuple[str, ...], dict[str, Any]] = {}
     for row in rows:
-        if row["engine"] == manifest.engine and manifest.graphs.get(row["precision"]) == row["graph_sha256"]:
+        known = row["engine"] == manifest.engine and manifest.graphs.get(row["precision"]) == row["graph_sha256"]
+        if known and (row["runtime"] != CPU_RUNTIME or _openvino() in str(row.get("tools")).split(", ")):
             kept.setdefault((row["precision"], row["runtime"], row["hint"]), row)
     kept.setdefault(("fp32", CPU_RUNTIME, "f32"), _checked(manifest, report))
     rows = list(kept.values())
     if rows != _rows(folder / CERTIFICATE_NAME):
         write_certificate(folder, rows)
     return read_certificate(folder)
+
+
+def _openvino() -> str:
+    """The installed OpenVINO, as a row's `tools` names it."""
+    return f"{CPU_RUNTIME} {version(CPU_RUNTIME)}"
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:

@@ -99,6 +99,7 @@ def _build(
         source=engine.sources,
         source_sha256=engine.sources_sha256,
         graphs={"fp32": _sha256(graph)} | write_variants(engine, graph, folder, say),
+        batch=engine.batch,
     )
     report = _report(engine, recipe, facts(model), comparisons, manifest)
     (folder / REPORT_NAME).write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -152,8 +153,9 @@ def _metadata(engine: Engine) -> dict[str, str]:
 
 
 def _recipe(engine: Engine) -> str:
-    """SHA-256 (hex) of everything that decides what a build writes."""
+    """SHA-256 (hex) of everything that decides what a build writes, the manifest's keys among it."""
     parts = [str(CONVERTER_VERSION), engine.digest(), *(f"{name}=={version(name)}" for name in _TOOLS)]
+    parts += EngineManifest.__dataclass_fields__
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 

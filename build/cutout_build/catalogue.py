@@ -59,13 +59,15 @@ class Precision:
     """A precision beside fp32, and what its certificate must show.
 
     mae: largest allowed mean |Δ| from fp32, of the mask, or of the alpha in the edge band. gt_loss: largest allowed
-    relative loss of band error and of intersection over union against ground truth. keep: nodes, or kinds of them,
-    that the graph in fp16 leaves in fp32. graph: the file of the quantized graph ("int8"), None for the others.
+    relative loss of band error and of intersection over union against ground truth. bytes: largest allowed size of the
+    graph's file relative to fp32's, None for any. keep: nodes, or kinds of them, that the graph in fp16 leaves in fp32.
+    graph: the file of the quantized graph ("int8"), None for the others.
     """
 
     name: str
     mae: float
     gt_loss: float
+    bytes: float | None = None
     keep: tuple[str, ...] = ()
     graph: Artifact | None = None
 
@@ -204,10 +206,11 @@ def _precisions(table: Table, folder: Path) -> tuple[Precision, ...]:
             raise Mistake(f"[{part.name}] has {name!r}; beside fp32 there are bf16, fp16 and int8")
         entry = part.table(name)
         mae, gt_loss = entry.number("mae", 0.0, 1.0), entry.number("gt_loss", 0.0, 1.0)
+        size = entry.number("bytes", 0.0, 1.0) if "bytes" in entry.values else None
         keep = entry.names("keep") if name == "fp16" else ()
         graph = _weights(entry.table("source"), folder) if name == "int8" else None
         entry.done()
-        found.append(Precision(name, mae, gt_loss, keep, graph))
+        found.append(Precision(name, mae, gt_loss, size, keep, graph))
     return tuple(found)
 
 
@@ -215,10 +218,13 @@ def _batch(table: Table) -> tuple[int, int, int]:
     values = table.take("batch")
     if not isinstance(values, list) or len(values) != 3 or not all(type(v) is int for v in values):
         raise Mistake(f"[{table.name}] 'batch' is not a list of three whole numbers (fewest, tuned for, most)")
-    low, best, high = values
-    if not 1 <= low <= best <= high <= MAX_BATCH_SIZE:
-        raise Mistake(f"[{table.name}] 'batch' is {values}; it rises from 1 at least to {MAX_BATCH_SIZE} at most")
-    return low, best, high
+    fewest, best, most = values
+    if (fewest, most) != (1, MAX_BATCH_SIZE) or not fewest <= best <= most:
+        raise Mistake(
+            f"[{table.name}] 'batch' is {values}; it rises from 1 to {MAX_BATCH_SIZE}, because a plan gets every "
+            "number of rows between"
+        )
+    return fewest, best, most
 
 
 def _recipe(table: Table) -> NetworkInput:

@@ -62,7 +62,7 @@ class Settings(BaseSettings):
     precision: Literal["auto", "fp32", "bf16", "fp16", "int8"] = "auto"
     """Precision of the engines on the CPU; auto takes the fastest that is certified and that the CPU has."""
     precision_force: bool = False
-    """Serves the precision that is named even without a certificate; every response then carries a warning."""
+    """Serves the named precision even without a certificate or CPU instructions; every response then has a warning."""
     threads: int = Field(0, ge=0, le=1024)
     """Threads of the engines and of the pixel work; 0 takes one per core."""
     instances: int = Field(1, ge=1, le=64)

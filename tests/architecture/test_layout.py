@@ -56,6 +56,8 @@ def test_mypy_reads_build() -> None:
 def test_the_built_wheel_holds_every_source_file(package: str, tmp_path: Path) -> None:
     source = tmp_path / package
     shutil.copytree(ROOT / package, source, ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "reports").mkdir()
+    shutil.copy(ROOT / "reports" / "engines.json", tmp_path / "reports")
     command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--quiet", "-w", tmp_path]
     subprocess.run([*command, source], check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")

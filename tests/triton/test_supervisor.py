@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +16,9 @@ from pathlib import Path
 import pytest
 import tritonclient.grpc as triton
 
-from cutout_core.contract.paths import cache_root
+from cutout_core.contract.engine import EngineManifest
+from cutout_core.contract.paths import cache_root, engines_root
+from cutout_core.contract.plan import PLAN_FACTS_NAME, PLAN_NAME
 from cutout_gateway.embedded import Backoff, EmbeddedSettings
 from cutout_gateway.embedded.guardian import SHARED_MEMORY, open_marked
 from cutout_gateway.embedded.run_directory import RUN_VARIABLE, sweep
@@ -118,15 +123,28 @@ def test_what_an_all_at_once_kill_leaves_is_swept_at_the_next_start(owner: tuple
     assert regions(name) == []
 
 
-def test_a_profile_that_cannot_run_here_is_seen_from_outside() -> None:
+def test_a_profile_that_cannot_run_here_is_seen_from_outside(tmp_path: Path) -> None:
     """The profile gpu without a TensorRT backend: Triton lives, the engine and the ensemble are not ready."""
-    server = RunningTriton(EmbeddedSettings(profile="gpu"))
+    for model in ("segmentation", "matting"):
+        folder = tmp_path / model
+        shutil.copytree(engines_root() / model, folder)
+        (folder / PLAN_NAME).write_bytes(b"plan")
+        facts = {
+            "precision": "fp32",
+            "graph_sha256": EngineManifest.read(folder).graph_sha256,
+            "plan_sha256": hashlib.sha256(b"plan").hexdigest(),
+        }
+        (folder / PLAN_FACTS_NAME).write_text(json.dumps(facts))
+    server = RunningTriton(EmbeddedSettings(profile="gpu", engines=tmp_path))
     try:
         wait_until_ready(server.url, "preprocess")
         client = triton.InferenceServerClient(server.url)
         assert server.embedded.alive
         assert not client.is_model_ready("segmentation")
         assert not client.is_model_ready("cutout_fast")
+        reasons = {model.name: model.reason for model in client.get_model_repository_index().models}
+        for model in ("segmentation", "matting"):  # the configuration is understood, the backend is not there
+            assert "unable to find backend library for backend 'tensorrt'" in reasons[model]
         client.close()
     finally:
         server.stop()

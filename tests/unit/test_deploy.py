@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
+import pytest
 import tomllib
 import yaml
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
+from cutout_build.__main__ import main as build_command
 from cutout_core.contract import Limits
 from cutout_core.contract.errors import ErrorCode
 from cutout_gateway.metrics import Metrics
@@ -77,8 +80,63 @@ def test_the_gateways_environment_is_settings_that_it_takes() -> None:
     assert set(fields) <= set(Settings.model_fields)
     settings = Settings(**fields)
     assert (settings.profile, settings.limits) == ("gpu", Limits())
-    triton = read("compose.yml")["services"]["triton"]["environment"]
+    services = read("compose.yml")["services"]
+    plans, triton = services["plans"]["environment"], dict(services["triton"]["environment"])
+    assert triton.pop("VERSION_COMPATIBLE") == plans["VERSION_COMPATIBLE"]
     assert triton.items() <= environment.items()
+
+
+def test_the_command_that_rebuilds_plans_is_one_of_the_compose_file() -> None:
+    (command,) = re.findall(r"CUTOUT_PLANS_COMMAND:-([^}]+)}", (DEPLOY / "triton.sh").read_text())
+    assert command.startswith("docker compose -f deploy/compose.yml run --rm ")
+    assert command.split()[-1] in read("compose.yml")["services"]
+
+
+def run_script(name: str, folder: Path, *arguments: str, **environment: str) -> list[str]:
+    """The commands that a script runs, in order, in a PATH where each of them only says what it was told."""
+    log = folder / "log"
+    log.unlink(missing_ok=True)
+    for program in ("python3", "tritonserver"):
+        stub = folder / program
+        stub.write_text(f'#!/bin/sh\necho "{program} $*" >> "{log}"\n')
+        stub.chmod(0o755)
+    path = f"{folder}:/usr/bin:/bin"
+    environment = {"PATH": path, "TMPDIR": str(folder)} | environment
+    subprocess.run(["/bin/sh", DEPLOY / name, *arguments], env=environment, check=True)
+    return log.read_text().splitlines()
+
+
+@pytest.mark.parametrize(
+    ("environment", "flags"),
+    [
+        ({"PRECISION": "", "UNCERTIFIED": "0", "VERSION_COMPATIBLE": "0"}, []),
+        ({"PRECISION": "fp16"}, ["--precision", "fp16"]),
+        ({"PRECISION": "int8", "UNCERTIFIED": "1"}, ["--precision", "int8", "--uncertified"]),
+        ({"VERSION_COMPATIBLE": "1"}, ["--version-compatible"]),
+    ],
+)
+def test_the_plans_are_built_as_the_environment_says(
+    environment: dict[str, str], flags: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models, plans = run_script("plans.sh", tmp_path, **environment)
+    assert models == "python3 -m cutout_build models"
+    given = plans.removeprefix("python3 -m cutout_build plans").split()
+    assert given == flags
+    taken: dict[str, Any] = {}
+    monkeypatch.setattr("cutout_build.gpu.plan.build_plans", lambda precision, **rest: taken.update(rest))
+    assert build_command(["plans", *given]) == 0  # the command line knows them
+    assert taken["version_compatible"] is ("--version-compatible" in flags)
+
+
+@pytest.mark.parametrize("compatible", ["0", "1"])
+def test_triton_runs_version_compatible_plans_where_it_is_told_so(compatible: str, tmp_path: Path) -> None:
+    given = {"VERSION_COMPATIBLE": compatible, "CUTOUT_MAX_BYTES": "1000"}
+    check, render, triton = run_script("triton.sh", tmp_path, "--log-verbose=1", **given)
+    assert check == "python3 -m cutout_build plans --check"
+    assert f"{tmp_path}/model_repository --profile gpu" in render
+    assert render.endswith("--max-bytes 1000")
+    assert triton.endswith(" --log-verbose=1")
+    assert ("--backend-config=tensorrt,version-compatible=true" in triton) == (compatible == "1")
 
 
 def test_prometheus_scrapes_the_services_and_the_alerts_know_the_metrics() -> None:

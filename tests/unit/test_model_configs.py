@@ -70,6 +70,7 @@ def test_both_profiles_of_an_engine_declare_the_same_tensors(engine: str) -> Non
     assert cpu.backend == PROFILE_BACKENDS["cpu"]
     assert gpu.instance_group[0].kind == model_config_pb2.ModelInstanceGroup.KIND_GPU
     assert cpu.instance_group[0].kind == model_config_pb2.ModelInstanceGroup.KIND_CPU
+    assert set(cpu.parameters) == {*gpu.parameters, "hint", "threads", "compile_cache"}  # both tell the same to /info
 
 
 def test_only_engines_depend_on_the_profile() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 from cutout_build.build_engine import Built
 from cutout_build.catalogue import Engine
 from cutout_build.certificate.cases import Case, certificate_cases
-from cutout_build.certificate.runs import WAYS, Array, Way, answers, capabilities, native, times
+from cutout_build.certificate.runs import WAYS, Array, Speed, Way, answers, capabilities, native, speeds
 from cutout_build.certificate.sheet import write_sheet
 from cutout_build.certificate.verdict import Losses, judge, losses
 from cutout_core.contract.certificate import CPU_RUNTIME, CertificateRow, choose
@@ -23,6 +24,8 @@ Verdict = tuple[Losses, bool, str]
 
 #: Rows a run at which latency is taken, and how many of the worst pictures are named and shown.
 BATCHES, WORST = (1, 4, 8), 5
+
+_FLAGS = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_bf16", "amx_int8")
 
 
 def certify(engine: Engine, built: Built, count: int, sheets: Path, say: Callable[[str], None]) -> list[dict[str, Any]]:
@@ -36,10 +39,10 @@ def certify(engine: Engine, built: Built, count: int, sheets: Path, say: Callabl
     graphs = {way: built.folder / graph_name(way.precision) for way in ways}
     hashes = built.manifest.graphs
     reference = answers(graphs[ways[0]], hashes["fp32"], ways[0], cases, say)
-    measured = times({way: graphs[way] for way in ways if native(way)}, cases[0].inputs, BATCHES, say)
+    measured = speeds({way: graphs[way] for way in ways if native(way)}, cases[0].inputs, BATCHES, say)
     rows = []
     for way in ways:
-        row = _facts(engine, built, way, graphs[way], measured, ways[0])
+        row = _facts(engine, built, way, graphs[way]) | _speed(way, measured)
         try:
             found = answers(graphs[way], hashes[way.precision], way, cases, say)
             lost, certified, reason = _judged(engine, built, way, cases, found, reference)
@@ -50,8 +53,8 @@ def certify(engine: Engine, built: Built, count: int, sheets: Path, say: Callabl
                 reason += " Emulated: this CPU has no instructions for it."
             row |= _figures(lost) | {"certified": certified, "reason": reason}
             if way.precision != "fp32":
-                name = f"{engine.name}_{way.precision}_{way.hint or 'rounded'}.png"
-                write_sheet(sheets / name, cases, reference, found, lost.worst[:WORST])
+                row["sheet"] = f"{engine.name}_{way.precision}_{way.hint or 'rounded'}.png"
+                write_sheet(sheets / row["sheet"], cases, reference, found, lost.worst[:WORST])
         rows.append(row)
     return _with_choice(rows, built)
 
@@ -61,7 +64,8 @@ def _judged(engine: Engine, built: Built, way: Way, cases: list[Case], found: Ar
     if way.precision == "fp32":
         worst = max(photo["max"] for run in built.report["comparisons"] for photo in run["photos"])
         return lost, True, f"Equal to the published graph: max |Δ| {worst:.0e} on real photos."
-    return lost, *judge(lost, engine.precision(way.precision))
+    sizes = [(built.folder / graph_name(precision)).stat().st_size for precision in (way.precision, "fp32")]
+    return lost, *judge(lost, engine.precision(way.precision), sizes[0] / sizes[1])
 
 
 def _failed(error: Exception) -> dict[str, Any]:
@@ -82,10 +86,8 @@ def _figures(lost: Losses) -> dict[str, Any]:
     }
 
 
-def _facts(
-    engine: Engine, built: Built, way: Way, graph: Path, measured: dict[Way, dict[int, float]], fp32: Way
-) -> dict[str, Any]:
-    mine, base = measured.get(way, {}), measured[fp32]
+def _facts(engine: Engine, built: Built, way: Way, graph: Path) -> dict[str, Any]:
+    source, sha256 = _source(engine, built, way.precision)
     return {
         "engine": engine.name,
         "model": engine.model,
@@ -96,30 +98,64 @@ def _facts(
         "graph_sha256": built.manifest.graphs[way.precision],
         "bytes": graph.stat().st_size,
         "gmac": built.report["graph"]["gmac"],
-        **{f"ms_b{batch}": mine.get(batch) for batch in BATCHES},
-        "speedup_vs_fp32": base[1] / mine[1] if mine else None,
-        "timing": "CPU time on one thread"
-        if mine
-        else "not run on this CPU: it has no instructions for this arithmetic",
+        "bounds": _bounds(engine, way.precision),
         "license": engine.license.spdx,
         "cpu": cpu_name(),
         "tools": ", ".join(f"{name} {version(name)}" for name in ("openvino", "onnxruntime", "onnx")),
-        "source": built.manifest.source,
-        "source_sha256": built.manifest.source_sha256,
+        "source": source,
+        "source_sha256": sha256,
+        "sheet": None,
     }
 
 
-def cpu_name() -> str:
-    """The CPU's own name and how many cores there are."""
-    names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+def _source(engine: Engine, built: Built, precision: str) -> tuple[str, str]:
+    """Where the weights of a precision come from, in words, and their SHA-256: a quantized graph has its own file."""
+    quantized = engine.precision(precision).graph if precision != "fp32" else None
+    if quantized is None:
+        return built.manifest.source, built.manifest.source_sha256
+    return f"{quantized.source}, quantized from {built.manifest.source}", quantized.sha256
+
+
+def _bounds(engine: Engine, precision: str) -> dict[str, float]:
+    """What the catalogue demands: of fp32 against the published graph, of the others against fp32 and ground truth."""
+    if precision == "fp32":
+        return asdict(engine.check)
+    bounds = engine.precision(precision)
+    demanded = {"mae": bounds.mae, "gt_loss": bounds.gt_loss}
+    return demanded if bounds.bytes is None else demanded | {"bytes": bounds.bytes}
+
+
+def _speed(way: Way, measured: dict[Way, Speed]) -> dict[str, Any]:
+    """Times and rate of one way, relative to fp32's, and the rate to bf16's; None where there is nothing to compare."""
+    mine = measured.get(way, Speed({}, None))
+    fp32, bf16 = (next((s for w, s in measured.items() if w.precision == name), None) for name in ("fp32", "bf16"))
+    ratios = {
+        batch: fp32.ms[batch] / mine.ms[batch] if fp32 is not None and batch in mine.ms else None for batch in BATCHES
+    }
+    timing = "CPU time on one thread, rate in wall time"
+    if not mine.ms:
+        timing = "not timed: " + (
+            "this CPU has no instructions for this arithmetic and emulates it"
+            if way.runtime == CPU_RUNTIME
+            else "an emulation of what tensor cores compute"
+        )
+    return {
+        **{f"ms_b{batch}": mine.ms.get(batch) for batch in BATCHES},
+        "speedup_vs_fp32": ratios[1],
+        **{f"speedup_b{batch}": ratios[batch] for batch in BATCHES[1:]},
+        "rate_2_streams": mine.rate,
+        "speedup_vs_bf16": mine.rate / bf16.rate if mine.rate and bf16 is not None and bf16.rate else None,
+        "timing": timing,
+    }
+
+
+def cpu_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+    """The CPU's own name, its cores, and which of the instructions it has that matter to an inference."""
+    lines = cpuinfo.read_text().splitlines()
+    names = [line for line in lines if line.startswith("model name")]
     name = names[0].partition(":")[2].strip() if names else platform.machine()
-    flags = [flag for flag in ("amx_int8", "amx_bf16", "avx512_bf16", "avx512_vnni") if flag in _flags()]
-    return f"{name}, {len(names)} cores, {', '.join(flags) or 'no AVX-512'}"
-
-
-def _flags() -> set[str]:
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    return set(next((line.partition(":")[2].split() for line in lines if line.startswith("flags")), []))
+    flags = set(next((line.partition(":")[2].split() for line in lines if line.startswith("flags")), []))
+    return f"{name}, {len(names)} cores, {', '.join(flag for flag in _FLAGS if flag in flags) or 'no AVX2'}"
 
 
 def _with_choice(rows: list[dict[str, Any]], built: Built) -> list[dict[str, Any]]:

@@ -11,6 +11,9 @@ from cutout_build.bring_certificate import REPORT_NAME
 
 Row = dict[str, Any]
 
+#: Columns that rows of an earlier version lack.
+_SPEEDS = ("speedup_b4", "speedup_b8", "rate_2_streams", "speedup_vs_bf16")
+
 
 def write_report(folder: Path, rows: Sequence[Row], order: Sequence[str]) -> Path:
     """Puts the rows in the place of those of the same engines and keeps the others; the page's path.
@@ -34,28 +37,40 @@ def _page(rows: Sequence[Row]) -> str:
         "# Certificates of the engines",
         "",
         "Written by `make engines`; how to read it: [docs/engines.md](../docs/engines.md#certificates). Times are "
-        "CPU time on one thread. A dash: not run on this CPU, which has no instructions for it.",
+        "CPU time on one thread; rates, images a second in two streams, are wall time. A dash: not timed, because this "
+        "CPU would emulate the arithmetic, or because the row is an emulation (onnxruntime). The contact sheets of the "
+        "worst pictures (photo, fp32, the precision, ten times their difference) go to `out/engines/` (`--sheets`) and "
+        "are not committed.",
     ]
     for engine in dict.fromkeys(row["engine"] for row in rows):
         mine = [row for row in rows if row["engine"] == engine]
-        lines += ["", f"## {engine}", "", _about(mine[0]), "", *_table(mine), "", *_reasons(mine)]
+        lines += ["", f"## {engine}", "", _about(mine), "", *_bounds(mine), *_table(mine), "", *_reasons(mine)]
     return "\n".join(lines) + "\n"
 
 
-def _about(row: Row) -> str:
+def _about(rows: Sequence[Row]) -> str:
+    row = rows[0]
+    sources = dict.fromkeys((row["source"], row["source_sha256"][:12]) for row in rows)
+    told = "; ".join(f"{source} (`{sha256}`)" for source, sha256 in sources)
     return (
-        f"Serves `{row['model']}`; {row['gmac']:.1f} GMAC an image; {row['license']}; from {row['source']} "
-        f"(`{row['source_sha256'][:12]}`). {row['pictures']} pictures. CPU: {row['cpu']}; {row['tools']}."
+        f"Serves `{row['model']}`; {row['gmac']:.1f} GMAC an image; {row['license']}; from {told}. "
+        f"{row['pictures']} pictures. CPU: {row['cpu']}; {row['tools']}."
     )
+
+
+def _bounds(rows: Sequence[Row]) -> list[str]:
+    """The catalogue's bounds by precision; fp32's against the published graph. An earlier version's rows have none."""
+    bounds = {row["precision"]: row.get("bounds", {}) for row in rows}
+    told = [f"{name} {', '.join(f'`{key}` {value:g}' for key, value in b.items())}" for name, b in bounds.items() if b]
+    return [f"Bounds: {'; '.join(told)}.", ""] if told else []
 
 
 def _table(rows: Sequence[Row]) -> list[str]:
     header = (
-        "precision", "runtime, arithmetic", "graph", "MB", "MAE", "IoU", "band loss", "IoU loss", "ms", "× fp32",
-        "4 a run", "8 a run", "verdict",
+        "precision", "runtime, arithmetic", "graph", "MB", "MAE", "IoU", "band error", "band loss", "IoU loss", "ms",
+        "× fp32", "4 a run", "8 a run", "2 streams", "× bf16", "verdict",
     )  # fmt: skip
     lines = [header, ("---",) * len(header)]
-    base = rows[0]
     for row in rows:
         verdict = "certified" if row["certified"] else "**failed**"
         lines.append(
@@ -66,11 +81,12 @@ def _table(rows: Sequence[Row]) -> list[str]:
                 f"{row['bytes'] / 1e6:.1f}",
                 _number(row["mae"], ".5f"),
                 _number(row["iou"], ".4f"),
+                _number(row["band_error"], ".4f"),
                 _number(row["gt_band_loss"], "+.2%"),
                 _number(row["gt_iou_loss"], "+.2%"),
                 _number(row["ms_b1"], ".0f"),
                 _number(row["speedup_vs_fp32"], ".2f"),
-                *(_number(_ratio(base[key], row[key]), ".2f") for key in ("ms_b4", "ms_b8")),
+                *(_number(row.get(key), ".2f") for key in _SPEEDS),
                 f"{verdict}, served" if row["served"] else verdict,
             )
         )
@@ -80,14 +96,12 @@ def _table(rows: Sequence[Row]) -> list[str]:
 def _reasons(rows: Sequence[Row]) -> list[str]:
     lines = []
     for row in rows:
-        worst = row["worst"][0] if row["worst"] else None
-        tail = f" Worst: {worst['name']}, {worst['mae']:.4f}." if worst and row["precision"] != "fp32" else ""
-        lines.append(f"- {row['precision']} ({row['runtime']}, {row['arithmetic']}): {row['reason']}{tail}")
+        line = f"- {row['precision']} ({row['runtime']}, {row['arithmetic']}): {row['reason']}"
+        if row["worst"] and row["precision"] != "fp32":
+            worst = ", ".join(f"{picture['name']} {picture['mae']:.4f}" for picture in row["worst"])
+            line += f" Worst: {worst}" + (f" (`{row['sheet']}`)." if row.get("sheet") else ".")
+        lines.append(line)
     return lines
-
-
-def _ratio(base: float | None, mine: float | None) -> float | None:
-    return base / mine if base and mine else None
 
 
 def _number(value: float | None, form: str) -> str:

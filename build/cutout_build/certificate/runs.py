@@ -28,8 +28,11 @@ Array = NDArray[np.float32]
 Runner = Callable[[Inputs], Array]
 
 #: Runs of which a time is the median, for batches of one and for larger ones, and the seconds an image over which
-#: larger batches are left out.
+#: larger batches and rates are left out.
 _ROUNDS, _PATIENCE_S = (5, 2), 2.0
+
+#: Streams of a rate, images a turn, and turns after the one for warming up.
+_STREAMS, _IMAGES, _TURNS = 2, 8, 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,14 @@ WAYS = (
     Way("int8", CPU_RUNTIME, "f32", "int8, the rest fp32"),
     Way("int8", CPU_RUNTIME, "bf16", "int8, the rest bf16"),
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """ms: milliseconds of CPU time a run on one thread, by rows a run. rate: images a second in two streams."""
+
+    ms: dict[int, float]
+    rate: float | None
 
 
 def capabilities() -> frozenset[str]:
@@ -111,6 +122,38 @@ def _onnxruntime(graph: Path) -> Runner:
     return run
 
 
+def speeds(
+    graphs: dict[Way, Path], inputs: Inputs, batches: Sequence[int], say: Callable[[str], None]
+) -> dict[Way, Speed]:
+    """`times` and `rates` of every way. Rates are left out as larger batches are."""
+    measured = times(graphs, inputs, batches, say)
+    found = {} if _too_slow(measured) else rates(graphs, inputs, say)
+    return {way: Speed(measured[way], found.get(way)) for way in graphs}
+
+
+def rates(graphs: dict[Way, Path], inputs: Inputs, say: Callable[[str], None]) -> dict[Way, float]:
+    """Images a second in two streams of OpenVINO, which share the cores, one image a run: as a loaded server works.
+
+    Wall time: the highest rate of three turns, because other programs only ever slow it down; the ways in turns.
+    """
+    row = _batched(inputs, 1)
+    queues = {}
+    for way, graph in graphs.items():
+        properties = {"INFERENCE_PRECISION_HINT": way.hint, "NUM_STREAMS": _STREAMS}
+        queues[way] = openvino.AsyncInferQueue(compile_fixed(openvino.Core(), graph, 1, properties), _STREAMS)
+    found = dict.fromkeys(graphs, 0.0)
+    for turn in range(1 + _TURNS):
+        for way, queue in queues.items():
+            start = time.perf_counter()
+            for _ in range(_IMAGES):
+                queue.start_async(row)
+            queue.wait_all()
+            if turn:  # the first is for warming up
+                found[way] = max(found[way], _IMAGES / (time.perf_counter() - start))
+    say(f"  timed {_STREAMS} streams")
+    return found
+
+
 def times(
     graphs: dict[Way, Path], inputs: Inputs, batches: Sequence[int], say: Callable[[str], None]
 ) -> dict[Way, dict[int, float]]:
@@ -121,7 +164,7 @@ def times(
     """
     found: dict[Way, dict[int, float]] = {way: {} for way in graphs}
     for batch in batches:
-        if any(row.get(1, 0.0) > _PATIENCE_S * 1000 for row in found.values()):
+        if _too_slow(found):
             break
         runners = {way: open_graph(graph, way, threads=1, rows=batch) for way, graph in graphs.items()}
         rows = _batched(inputs, batch)
@@ -136,6 +179,10 @@ def times(
             found[way][batch] = float(np.median(values))
         say(f"  timed {batch} a run")
     return found
+
+
+def _too_slow(measured: dict[Way, dict[int, float]]) -> bool:
+    return any(row.get(1, 0.0) > _PATIENCE_S * 1000 for row in measured.values())
 
 
 def _batched(inputs: Inputs, batch: int) -> Inputs:

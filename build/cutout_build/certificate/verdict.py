@@ -75,9 +75,12 @@ def losses(cases: Sequence[Case], answers: Array, reference: Array, *, in_band: 
     )
 
 
-def judge(found: Losses, bounds: Precision) -> tuple[bool, str]:
-    """Whether every bound holds, and one sentence that says why."""
-    measured = (
+def judge(found: Losses, bounds: Precision, size: float | None = None) -> tuple[bool, str]:
+    """Whether every bound holds, and one sentence that says why.
+
+    size: the graph's bytes relative to fp32's; without it the bound on them is left out.
+    """
+    measured = [
         ("mean |Δ| from fp32", found.mae, bounds.mae, f"{found.mae:.5f}", f"{bounds.mae:g}"),
         (
             "loss of band error",
@@ -87,11 +90,14 @@ def judge(found: Losses, bounds: Precision) -> tuple[bool, str]:
             f"{bounds.gt_loss:.1%}",
         ),
         ("loss of IoU", found.gt_iou_loss, bounds.gt_loss, f"{found.gt_iou_loss:+.2%}", f"{bounds.gt_loss:.1%}"),
-    )
-    missed = [f"{name} {text} (bound {bound})" for name, value, limit, text, bound in measured if not value <= limit]
+    ]
+    if size is not None and bounds.bytes is not None:
+        measured.append(("bytes relative to fp32", size, bounds.bytes, f"{size:.3f}", f"{bounds.bytes:g}"))
+    texts = [f"{name} {text} (bound {bound})" for name, _, _, text, bound in measured]
+    missed = [told for told, (_, value, limit, _, _) in zip(texts, measured, strict=True) if not value <= limit]
     if missed:
         return False, f"Misses its bound: {', '.join(missed)}."
-    return True, f"Within every bound: {', '.join(f'{name} {text}' for name, _, _, text, _ in measured)}."
+    return True, f"Within every bound: {', '.join(texts)}."
 
 
 def _case(case: Case, answer: Array, fp32: Array, in_band: bool) -> CaseLoss:

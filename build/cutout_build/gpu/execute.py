@@ -47,20 +47,30 @@ class PlanRunner:
 
     def row_bytes(self, name: str) -> int:
         """Bytes of one row of a tensor."""
-        kind = np.dtype(self._trt.nptype(self._engine.get_tensor_dtype(name)))
-        return int(np.prod(tuple(self._engine.get_tensor_shape(name))[1:])) * kind.itemsize
+        return int(np.prod(self._row_shape(name))) * self._kind(name).itemsize
 
     @property
     def all_row_bytes(self) -> int:
         """Bytes of one row of all inputs and outputs."""
         return sum(self.row_bytes(name) for name in self._pointers)
 
+    def noise(self, rows: int) -> dict[str, NDArray[Any]]:
+        """Inputs of `rows` rows: integers over the whole range of their type, floats in 0..1."""
+        random = np.random.default_rng(0)
+        inputs: dict[str, NDArray[Any]] = {}
+        for name in self._inputs:
+            kind, shape = self._kind(name), (rows, *self._row_shape(name))
+            if kind.kind == "f":
+                inputs[name] = random.random(shape, np.float32).astype(kind)
+            else:
+                inputs[name] = random.integers(0, np.iinfo(kind).max, shape, kind, endpoint=True)
+        return inputs
+
     def run(self, inputs: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
         """The output [N, ...] for inputs [N, ...] by name."""
         rows = self._load(inputs)
         self._enqueue()
-        shape = (rows, *tuple(self._engine.get_tensor_shape(self._output))[1:])
-        return self._cuda.download(self._pointers[self._output], shape)
+        return self._cuda.download(self._pointers[self._output], (rows, *self._row_shape(self._output)))
 
     def measure(self, inputs: Mapping[str, NDArray[Any]], runs: int = 200) -> Latency:
         """Times `runs` replays of a CUDA graph of one run with these inputs."""
@@ -86,6 +96,12 @@ class PlanRunner:
         for pointer in self._pointers.values():
             self._cuda.free(pointer)
         self._pointers.clear()
+
+    def _row_shape(self, name: str) -> tuple[int, ...]:
+        return tuple(self._engine.get_tensor_shape(name))[1:]
+
+    def _kind(self, name: str) -> np.dtype[Any]:
+        return np.dtype(self._trt.nptype(self._engine.get_tensor_dtype(name)))
 
     def _load(self, inputs: Mapping[str, NDArray[Any]]) -> int:
         if set(inputs) != set(self._inputs):

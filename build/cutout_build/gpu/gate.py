@@ -26,7 +26,6 @@ from cutout_core.contract.paths import cache_root
 
 REQUIREMENTS = Path(__file__).parents[2] / "gate-requirements.txt"
 CAPABILITIES = (80, 86, 89, 120)
-BATCH = (1, 8, 16)
 
 #: How long all graphs together may take, seconds.
 TIMEOUT_S = 3600.0
@@ -38,6 +37,7 @@ _PACKAGES = Path(__file__).parents[2]
 class Verdict:
     """What the gate says about one graph.
 
+    batch: rows of the plan: fewest, tuned for, most.
     status: "passed"; "failed"; or "refused": a graph with Q/DQ that parses, whose placement is right and whose engine
     builds without Q/DQ, but which this builder does not take. reasons: why, with the node's name.
     layers, plan_bytes: of the network and the built plan. placement: of a graph with Q/DQ, else None.
@@ -47,6 +47,7 @@ class Verdict:
     model: str
     precision: str
     graph_sha256: str
+    batch: tuple[int, int, int]
     status: str
     reasons: tuple[str, ...] = ()
     layers: int = 0
@@ -64,10 +65,12 @@ def gate(graphs: Sequence[Graph], *, force: bool = False, say: Callable[[str], N
     missing = [graph for graph in graphs if answers.get(graph.sha256) is None]
     if missing:
         say(f"TensorRT-RTX parses and builds {', '.join(graph.title for graph in missing)} ...")
-        for graph, answer in zip(missing, _ask(missing), strict=True):
-            answers[graph.sha256] = answer
-            _cache_path(graph).parent.mkdir(parents=True, exist_ok=True)
-            _cache_path(graph).write_text(json.dumps(answer) + "\n", encoding="utf-8")
+        for batch in dict.fromkeys(graph.batch for graph in missing):
+            alike = [graph for graph in missing if graph.batch == batch]
+            for graph, answer in zip(alike, _ask(alike, batch), strict=True):
+                answers[graph.sha256] = answer
+                _cache_path(graph).parent.mkdir(parents=True, exist_ok=True)
+                _cache_path(graph).write_text(json.dumps(answer) + "\n", encoding="utf-8")
     plain = {graph.engine for graph in graphs if graph.precision == "fp32" and _is_clean(answers[graph.sha256] or {})}
     return tuple(_verdict(graph, answers[graph.sha256] or {}, graph.engine in plain) for graph in graphs)
 
@@ -91,6 +94,7 @@ def _verdict(graph: Graph, answer: dict[str, Any], builds_plain: bool) -> Verdic
         model=graph.model,
         precision=graph.precision,
         graph_sha256=graph.sha256,
+        batch=graph.batch,
         status=status,
         reasons=(*faults, *refusals),
         layers=answer["layers"],
@@ -104,12 +108,12 @@ def _is_clean(answer: dict[str, Any]) -> bool:
     return not answer.get("parse_error", "none") and not answer.get("build_errors")
 
 
-def _ask(graphs: Sequence[Graph]) -> list[dict[str, Any]]:
+def _ask(graphs: Sequence[Graph], batch: tuple[int, int, int]) -> list[dict[str, Any]]:
     python, environment = gate_environment()
     request = {
         "graphs": [str(graph.path) for graph in graphs],
         "compute_capabilities": CAPABILITIES,
-        "batch": BATCH,
+        "batch": batch,
     }
     try:
         done = subprocess.run(
@@ -154,7 +158,7 @@ def _cached(graph: Graph) -> dict[str, Any] | None:
 
 
 def _cache_path(graph: Graph) -> Path:
-    """By everything that decides the answer: graph, packages, our code, targets."""
+    """By everything that decides the answer: graph, packages, our code, targets, rows."""
     parts = [graph.sha256, *(file_sha256(Path(str(part.__file__))) for part in (builder, gate_worker))]
-    parts += [file_sha256(REQUIREMENTS), repr(CAPABILITIES), repr(BATCH)]
+    parts += [file_sha256(REQUIREMENTS), repr(CAPABILITIES), repr(graph.batch)]
     return cache_root() / "gate-answers" / f"{hashlib.sha256(' '.join(parts).encode()).hexdigest()}.json"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from cutout_build.gpu.gate import BATCH, CAPABILITIES, REQUIREMENTS, Verdict
+from cutout_build.gpu.gate import CAPABILITIES, REQUIREMENTS, Verdict
 
 
 def write_gate(folder: Path, verdicts: Sequence[Verdict]) -> Path:
@@ -15,7 +15,7 @@ def write_gate(folder: Path, verdicts: Sequence[Verdict]) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     packages = [line for line in REQUIREMENTS.read_text().splitlines() if line and not line.startswith("#")]
     rows = [asdict(verdict) for verdict in verdicts]
-    report = {"packages": packages, "compute_capabilities": CAPABILITIES, "batch": BATCH, "graphs": rows}
+    report = {"packages": packages, "compute_capabilities": CAPABILITIES, "graphs": rows}
     (folder / "gate.json").write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     path = folder / "gate.md"
     path.write_text(_page(verdicts, packages), encoding="utf-8")
@@ -28,19 +28,20 @@ def _page(verdicts: Sequence[Verdict], packages: Sequence[str]) -> str:
         "# The gate without a GPU",
         "",
         "Written by `make gate`. Every graph was parsed and built, strongly typed, by the CPU-side builder of",
-        f"TensorRT-RTX (`{'`, `'.join(packages)}`) for SM {targets}, with 1 to {BATCH[2]} rows a run and {BATCH[1]} as",
-        "the optimum. It tells that TensorRT's parser knows every node and type. It does not tell that a plan of",
+        f"TensorRT-RTX (`{'`, `'.join(packages)}`) for SM {targets}, for the rows a run that the",
+        "catalogue names. It tells that TensorRT's parser knows every node and type. It does not tell that a plan of",
         "TensorRT is right or fast: only a run on a GPU does. SM 9.0 (H100, H200) is not among this builder's targets.",
         "",
-        "| engine | precision | verdict | layers | plan, MB | Q/DQ: quantized of all convolutions |",
-        "|---|---|---|---|---|---|",
+        "| engine | precision | rows (fewest, best, most) | verdict | layers | plan, MB | Q/DQ: quantized of all |",
+        "|---|---|---|---|---|---|---|",
     ]
     for verdict in verdicts:
         found = verdict.placement
         share = f"{found['quantized']} of {found['convolutions']}" if found else "none"
         size = f"{verdict.plan_bytes / 1e6:.1f}" if verdict.plan_bytes else "–"
         lines.append(
-            f"| {verdict.engine} | {verdict.precision} | {verdict.status} | {verdict.layers} | {size} | {share} |"
+            f"| {verdict.engine} | {verdict.precision} | {', '.join(map(str, verdict.batch))} | {verdict.status} "
+            f"| {verdict.layers} | {size} | {share} |"
         )
     troubled = [verdict for verdict in verdicts if verdict.reasons]
     for verdict in troubled:

@@ -3,30 +3,33 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from cutout_build.errors import BuildError
-from cutout_core.contract.engine import MANIFEST_NAME
+from cutout_core.contract.engine import MANIFEST_NAME, EngineManifest, graph_name
+from cutout_core.contract.limits import MAX_BATCH_SIZE
 from cutout_core.contract.paths import engines_root
-from cutout_core.contract.tensors import ENGINES
+from cutout_core.contract.tensors import ENGINES, OPTIONAL_MODELS
 
-#: `model.onnx` is fp32; `model_<precision>.onnx` carries that precision.
-_GRAPH = re.compile(r"model(?:_([a-z0-9]+))?\.onnx")
+#: Precisions that are written into a graph; bf16 is another arithmetic of the one in fp32.
+_WRITTEN = ("fp32", "fp16", "int8")
 
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """One graph. engine: its name in the catalogue. model: the model that it serves. sha256: of the file, hex."""
+    """One graph. engine: its name in the catalogue. model: the model that it serves. sha256: of the file, hex.
+
+    batch: rows of a plan: fewest, tuned for, most.
+    """
 
     engine: str
     model: str
     precision: str
     path: Path
     sha256: str
+    batch: tuple[int, int, int] = (1, 8, MAX_BATCH_SIZE)
 
     @property
     def title(self) -> str:
@@ -37,18 +40,24 @@ class Graph:
 def built_graphs(models: Sequence[str] = ENGINES, precisions: Sequence[str] | None = None) -> list[Graph]:
     """The graphs of `models` in the cache, by model and precision; of `precisions` only, where they are given.
 
-    Raises BuildError where there is none.
+    Raises BuildError where there is none, and where an engine lacks a graph or the manifest that lists them.
     """
     found: list[Graph] = []
     for model in models:
         folder = engines_root() / model
         if not (folder / MANIFEST_NAME).is_file():
             continue
-        engine = json.loads((folder / MANIFEST_NAME).read_text(encoding="utf-8"))["engine"]
-        for path in sorted(folder.glob("model*.onnx")):
-            match = _GRAPH.fullmatch(path.name)
-            if match and (precisions is None or (match[1] or "fp32") in precisions):
-                found.append(Graph(engine, model, match[1] or "fp32", path, file_sha256(path)))
+        try:
+            manifest = EngineManifest.read(folder)
+            for precision in _WRITTEN:
+                if precision in manifest.graphs and (precisions is None or precision in precisions):
+                    path = folder / graph_name(precision)
+                    found.append(Graph(manifest.engine, model, precision, path, file_sha256(path), manifest.batch))
+        except (OSError, ValueError) as error:
+            high = " HIGH=1" if model in OPTIONAL_MODELS else ""
+            raise BuildError(
+                f"The engine of {model} is damaged, or an earlier version built it: run `make models{high}`. ({error})"
+            ) from error
     if not found:
         what = f" in {', '.join(precisions)}" if precisions is not None else ""
         raise BuildError(f"No engine{what} is built: run `make models` first.")

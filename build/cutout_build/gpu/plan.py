@@ -11,7 +11,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +19,18 @@ from cutout_build.errors import BuildError
 from cutout_build.gpu.builder import Builder, PlanOptions, RefusedError
 from cutout_build.gpu.cuda import Cuda, Gpu
 from cutout_build.gpu.graphs import Graph, built_graphs, file_sha256
+from cutout_core.contract.certificate import read_certificate
 from cutout_core.contract.paths import cache_root, engines_root
+from cutout_core.contract.plan import PLAN_FACTS_NAME, PLAN_NAME, graph_verdict
 
-PLAN_NAME = "model.plan"
-PLAN_FACTS_NAME = "plan.json"
 REBUILD = "python -m cutout_build plans"
 
-#: What a plan takes where several precisions are certified: fastest first.
+#: Environment variable with the command that builds the plans where it is another one, as in a container.
+REBUILD_VARIABLE = "CUTOUT_PLANS_COMMAND"
+
+#: What a plan takes where several precisions are certified: the order in which tensor cores are faster. It is not
+#: measured on the GPU at hand; `make gpu-check` does that.
 _FASTEST_FIRST = ("int8", "fp16", "fp32")
-_CERTIFICATE_NAME = "certificate.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +46,15 @@ class Machine:
 class PlanFacts:
     """What `plan.json` says. graph_sha256: of the graph it was built from. plan_sha256: of the plan itself.
 
-    batch: fewest, optimal and most rows. built: time in UTC, ISO 8601. seconds: that the build took.
+    asked: the precision that was asked for, "auto" for the first certified one of int8, fp16 and fp32.
+    batch: fewest, optimal and most rows. built: time in UTC, ISO 8601. seconds: that the build took. uncertified: the
+    graph was in no certificate, or failed it, and the plan was asked for all the same.
     """
 
     engine: str
     model: str
     precision: str
+    asked: str
     graph_sha256: str
     plan_sha256: str
     gpu: str
@@ -61,6 +67,7 @@ class PlanFacts:
     bytes: int
     built: str
     seconds: float
+    uncertified: bool = False
 
     @classmethod
     def read(cls, folder: Path) -> PlanFacts:
@@ -69,9 +76,9 @@ class PlanFacts:
             data = json.loads((folder / PLAN_FACTS_NAME).read_text(encoding="utf-8"))
             return cls(**data | {"batch": tuple(data["batch"])})
         except FileNotFoundError:
-            raise BuildError(f"There is no plan of {folder.name}: run `{REBUILD}`.") from None
+            raise BuildError(f"There is no plan of {folder.name}: run `{rebuild()}`.") from None
         except (ValueError, KeyError, TypeError) as error:
-            raise BuildError(f"{folder / PLAN_FACTS_NAME} cannot be read: run `{REBUILD}`.") from error
+            raise BuildError(f"{folder / PLAN_FACTS_NAME} cannot be read: run `{rebuild()}`.") from error
 
 
 def find_machine() -> Machine:
@@ -84,6 +91,7 @@ def find_machine() -> Machine:
 def build_plans(
     precision: str | None = None,
     *,
+    uncertified: bool = False,
     version_compatible: bool = False,
     force: bool = False,
     machine: Machine | None = None,
@@ -91,28 +99,34 @@ def build_plans(
 ) -> tuple[PlanFacts, ...]:
     """Builds `model.plan` and `plan.json` of every engine in the cache; does nothing where they fit, unless `force`.
 
-    precision: of all engines; None takes the fastest certified one of each. Raises BuildError.
+    precision: of all engines; None takes int8, fp16 or fp32 of each, the first that is certified. uncertified: what
+    `precision` names needs no certificate; every response then carries a warning. Raises BuildError.
     """
     machine = machine or find_machine()
     plans: list[PlanFacts] = []
-    for graph in choose(built_graphs(), precision):
+    asked = precision or "auto"
+    for graph in choose(built_graphs(), precision, uncertified=uncertified):
         folder = graph.path.parent
         facts = None if force else _fitting(folder, graph, machine, version_compatible)
         if facts is None:
             say(f"building the plan of {graph.title} for {machine.gpu.name}; this takes minutes ...")
-            facts = build_plan(graph, folder, machine, version_compatible=version_compatible)
+            facts = build_plan(graph, folder, machine, asked=asked, version_compatible=version_compatible)
             say(f"{graph.title}: {facts.bytes / 1e6:.1f} MB in {facts.seconds:.0f} s")
         else:
+            facts = replace(facts, asked=asked, uncertified=not is_certified(graph))  # judged, perhaps, since
+            _write_facts(folder, facts)
             say(f"the plan of {graph.title} fits")
         plans.append(facts)
     return tuple(plans)
 
 
-def build_plan(graph: Graph, folder: Path, machine: Machine, *, version_compatible: bool) -> PlanFacts:
+def build_plan(
+    graph: Graph, folder: Path, machine: Machine, *, asked: str = "auto", version_compatible: bool
+) -> PlanFacts:
     """Writes one plan and its facts into `folder`. Raises BuildError with TensorRT's reason and the node's name."""
     timings = cache_root() / "timings" / f"{machine.tensorrt}-sm{machine.gpu.compute_capability}.cache"
     known = timings.read_bytes() if timings.is_file() else b""
-    options = PlanOptions(timing_cache=known, version_compatible=version_compatible)
+    options = PlanOptions(graph.batch, timing_cache=known, version_compatible=version_compatible)
     began = time.monotonic()
     try:
         builder = Builder(machine.module, graph.path)
@@ -130,6 +144,7 @@ def build_plan(graph: Graph, folder: Path, machine: Machine, *, version_compatib
         engine=graph.engine,
         model=graph.model,
         precision=graph.precision,
+        asked=asked,
         graph_sha256=graph.sha256,
         plan_sha256=file_sha256(folder / PLAN_NAME),
         gpu=machine.gpu.name,
@@ -142,13 +157,15 @@ def build_plan(graph: Graph, folder: Path, machine: Machine, *, version_compatib
         bytes=len(plan),
         built=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         seconds=round(seconds, 1),
+        uncertified=not is_certified(graph),
     )
-    _replace(folder / PLAN_FACTS_NAME, (json.dumps(asdict(facts), indent=2) + "\n").encode())
+    _write_facts(folder, facts)
     return facts
 
 
 def check_plans(machine: Machine | None = None, say: Callable[[str], None] = print) -> None:
-    """Says that the plan of every engine in the cache fits this machine and its graph.
+    """Says that the plan of every engine in the cache fits this machine and its graph, which is still certified, or was
+    asked for all the same.
 
     Raises BuildError naming what does not fit and the command that rebuilds it.
     """
@@ -156,19 +173,27 @@ def check_plans(machine: Machine | None = None, say: Callable[[str], None] = pri
     graphs = built_graphs()
     for model in dict.fromkeys(graph.model for graph in graphs):
         facts = PlanFacts.read(engines_root() / model)
-        wrong = misfit(facts, machine, [graph for graph in graphs if graph.model == model])
+        own = [graph for graph in graphs if graph.model == model]
+        wrong, command = misfit(facts, machine, own), rebuild(facts)
         plan = engines_root() / model / PLAN_NAME
         if not wrong and (not plan.is_file() or file_sha256(plan) != facts.plan_sha256):
             wrong = "the plan is missing or damaged"
+        if not wrong and not facts.uncertified:
+            wrong = why_uncertified(next(graph for graph in own if graph.precision == facts.precision))
+            # Not for what was asked for, which would be refused: for the fastest that is certified.
+            command = rebuild(replace(facts, asked="auto")) if wrong else command
         if wrong:
-            raise BuildError(f"The plan of {model} cannot be served: {wrong}. Rebuild it: `{REBUILD}`.")
+            raise BuildError(f"The plan of {model} cannot be served: {wrong.rstrip('.')}. Rebuild it: `{command}`.")
         say(f"the plan of {facts.engine} {facts.precision} fits")
 
 
 def misfit(facts: PlanFacts, machine: Machine, graphs: Sequence[Graph]) -> str:
     """Why a plan may not be used on `machine` for one of `graphs`; empty where it may."""
-    if facts.graph_sha256 not in {graph.sha256 for graph in graphs if graph.precision == facts.precision}:
+    graph = next((graph for graph in graphs if graph.precision == facts.precision), None)
+    if graph is None or graph.sha256 != facts.graph_sha256:
         return f"it was built from another {facts.precision} graph than the one that is there"
+    if facts.batch != graph.batch:
+        return f"it was built for {facts.batch} rows a run (fewest, tuned for, most), and {graph.batch} are due"
     gpu = machine.gpu
     if (facts.gpu, facts.compute_capability) != (gpu.name, gpu.compute_capability):
         return f"it was built for {facts.gpu}, and this is {gpu.name}"
@@ -179,16 +204,30 @@ def misfit(facts: PlanFacts, machine: Machine, graphs: Sequence[Graph]) -> str:
     return ""
 
 
-def choose(graphs: Sequence[Graph], precision: str | None) -> list[Graph]:
-    """One graph for each model: that of `precision`, or the fastest that a certificate lets be served.
+def rebuild(facts: PlanFacts | None = None) -> str:
+    """The command that builds the plans anew, as that of `facts` was built, if there is one.
 
-    Raises BuildError where an engine has no graph of that precision, or no certified one.
+    A container says how it is called from outside, where its settings are, in CUTOUT_PLANS_COMMAND.
+    """
+    command = os.environ.get(REBUILD_VARIABLE, REBUILD)
+    if command != REBUILD or facts is None:
+        return command
+    flags = [f"--precision {facts.asked}"] if facts.asked != "auto" else []
+    flags += ["--uncertified"] * facts.uncertified + ["--version-compatible"] * facts.version_compatible
+    return " ".join([command, *flags])
+
+
+def choose(graphs: Sequence[Graph], precision: str | None, *, uncertified: bool = False) -> list[Graph]:
+    """One graph for each model: that of `precision`, or the first of int8, fp16 and fp32 that is certified.
+
+    uncertified: that of `precision` needs no certificate. Raises BuildError where an engine has no graph of that
+    precision, or no certified one.
     """
     chosen: list[Graph] = []
     for model in dict.fromkeys(graph.model for graph in graphs):
         own = {graph.precision: graph for graph in graphs if graph.model == model}
         wanted = (precision,) if precision else _FASTEST_FIRST
-        usable = [own[name] for name in wanted if name in own and is_certified(own[name])]
+        usable = [own[name] for name in wanted if name in own and (uncertified or is_certified(own[name]))]
         if not usable:
             known = ", ".join(name for name in own if is_certified(own[name])) or "none"
             raise BuildError(f"{model} has no certified graph in {' or '.join(wanted)}; certified are: {known}.")
@@ -197,17 +236,25 @@ def choose(graphs: Sequence[Graph], precision: str | None) -> list[Graph]:
 
 
 def is_certified(graph: Graph) -> bool:
-    """Whether the certificate beside the engine passes this very graph. fp32, which the build itself proves, always."""
+    """Whether the certificate beside the engine passes this very graph in every runtime and arithmetic that it was
+    measured in. fp32, which the build itself proves, always."""
+    return not why_uncertified(graph)
+
+
+def why_uncertified(graph: Graph) -> str:
+    """Why `is_certified` says no, with the failing row's own reason; empty where it says yes."""
     if graph.precision == "fp32":
-        return True
+        return ""
     try:
-        rows = json.loads((graph.path.parent / _CERTIFICATE_NAME).read_text(encoding="utf-8"))
-        return any(
-            row["precision"] == graph.precision and row["graph_sha256"] == graph.sha256 and row["certified"] is True
-            for row in rows
-        )
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
+        rows = read_certificate(graph.path.parent)
+    except (OSError, ValueError) as error:
+        return f"its graph is not certified: {error}"
+    row = graph_verdict(graph.precision, graph.sha256, rows)
+    if row is None:
+        return f"its {graph.precision} graph is in no certificate"
+    if row.certified:
+        return ""
+    return f"its {graph.precision} graph failed in {row.runtime} ({row.arithmetic}): {row.reason}"
 
 
 def _library() -> Any:
@@ -235,6 +282,10 @@ def _fitting(folder: Path, graph: Graph, machine: Machine, version_compatible: b
 def _is_later_minor(built: str, running: str) -> bool:
     first, second = ([int(part) for part in version.split(".")[:2]] for version in (built, running))
     return first[0] == second[0] and first[1] <= second[1]
+
+
+def _write_facts(folder: Path, facts: PlanFacts) -> None:
+    _replace(folder / PLAN_FACTS_NAME, (json.dumps(asdict(facts), indent=2) + "\n").encode())
 
 
 def _replace(path: Path, content: bytes) -> None:

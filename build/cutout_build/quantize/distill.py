@@ -9,7 +9,8 @@ neural network", 2015; Jacob et al., "Quantization and training of neural networ
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,12 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from cutout_build.quantize.calibrate import calibrated
+from cutout_build.quantize.equality import LARGEST_DIFFERENCE, proved_difference
 from cutout_build.quantize.fake_quant import FakeQuant
 from cutout_build.quantize.photos import Photos
 from cutout_build.quantize.plan import quant_plan
 from cutout_build.quantize.qdq import write_qdq
+from cutout_build.quantize.settings import DistillSettings
 from cutout_build.quantize.torch_graph import TorchGraph
 from cutout_build.quantize.unit_scale import unit_scales
 from cutout_core.contract.engine import EngineManifest
@@ -35,34 +38,27 @@ CHECKPOINT = "checkpoint.pt"
 _HEADS = 0.05
 
 
-@dataclass(frozen=True, slots=True)
-class DistillSettings:
-    """side: of a segmentation's input while training, pixels (a multiple of 32); smaller is cheaper.
-    calibration: pictures for the first scales. frames, bank: as of the matting network's training.
-    """
-
-    steps: int = 0
-    batch: int = 4
-    side: int = 192
-    learning_rate: float = 1e-5
-    scale_rate: float = 2e-3
-    calibration: int = 24
-    frames: int = 500
-    bank: int = 12
-    seed: int = 1
-
-
-def distill(model: ModelProto, manifest: EngineManifest, folder: Path, settings: DistillSettings) -> ModelProto:
+def distill(
+    model: ModelProto,
+    manifest: EngineManifest,
+    folder: Path,
+    settings: DistillSettings,
+    keep: tuple[str, ...] = (),
+    say: Callable[[str], None] = print,
+) -> ModelProto:
     """The Q/DQ graph of `model`, trained; goes on where `folder` holds a checkpoint of the same settings.
 
-    With `steps` 0 it is only calibrated. Raises ValueError where the checkpoint was made with other settings.
+    With `steps` 0 it is only calibrated. keep: outputs of the convolutions that stay in float. Raises ValueError where
+    the checkpoint was made with other settings, or where PyTorch does not compute what ONNX Runtime does.
     """
-    plan = quant_plan(model)
+    plan = quant_plan(model, keep)
     photos = Photos.load(settings.frames, settings.seed, settings.bank)
     teacher, student = TorchGraph(model).requires_grad_(False), TorchGraph(model)
     full = manifest.input_size
-    samples = (photos.draw(_rng(settings, 1, index), manifest, full) for index in range(settings.calibration))
-    saved = _saved(folder, settings)
+    off = proved_difference(model, teacher, next(calibration_samples(photos, manifest, settings)))
+    say(f"PyTorch against ONNX Runtime on a picture: max |Δ| {off:.1e} (bound {LARGEST_DIFFERENCE:.0e})")
+    saved = _saved(folder, settings, keep)
+    samples = calibration_samples(photos, manifest, settings)
     fake = FakeQuant(plan, calibrated(teacher, plan, samples) if saved is None else dict.fromkeys(plan.scales, 1.0))
     side = full if manifest.model == MATTING.name else settings.side
     for graph in (teacher, student):
@@ -95,12 +91,25 @@ def distill(model: ModelProto, manifest: EngineManifest, folder: Path, settings:
         progress.set_postfix(loss=f"{loss.item():.4f}")
         if (step + 1) % 50 == 0 or step + 1 == settings.steps:
             state = {"student": student.state_dict(), "scales": fake.state_dict(), "optimizer": optimizer.state_dict()}
-            _save(folder, {"step": step + 1, "settings": asdict(settings), **state})
+            _save(folder, {"step": step + 1, "settings": asdict(settings), "keep": list(keep), **state})
     trained = ModelProto()
     trained.CopyFrom(model)
     student.write_to(trained)
     scaled, scales = unit_scales(trained, plan, fake.values())
     return write_qdq(scaled, plan, scales)
+
+
+def calibration_samples(
+    photos: Photos, manifest: EngineManifest, settings: DistillSettings
+) -> Iterator[dict[str, Tensor]]:
+    """The engine's inputs for the pictures that the first scales are taken from."""
+    for index in range(settings.calibration):
+        yield photos.draw(calibration_rng(settings, index), manifest, manifest.input_size)
+
+
+def calibration_rng(settings: DistillSettings, index: int) -> np.random.Generator:
+    """What picture `index` of the calibration is drawn with."""
+    return _rng(settings, 1, index)
 
 
 def difference(
@@ -153,13 +162,13 @@ def _rng(settings: DistillSettings, stream: int, index: int) -> np.random.Genera
     return np.random.default_rng([settings.seed, 31, stream, index])
 
 
-def _saved(folder: Path, settings: DistillSettings) -> dict[str, Any] | None:
+def _saved(folder: Path, settings: DistillSettings, keep: tuple[str, ...]) -> dict[str, Any] | None:
     path = folder / CHECKPOINT
     if not path.is_file():
         return None
     saved: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    if saved["settings"] != asdict(settings):
-        raise ValueError(f"{folder} holds a run with other settings: {saved['settings']}")
+    if saved["settings"] != asdict(settings) or saved.get("keep", []) != list(keep):
+        raise ValueError(f"{folder} holds a run with other settings: {saved['settings']}, kept {saved.get('keep', [])}")
     return saved
 
 

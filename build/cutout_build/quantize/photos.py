@@ -13,6 +13,7 @@ from torch import Tensor
 from cutout_build.matting.frames import segmented_frames
 from cutout_build.matting.samples import Frame
 from cutout_build.matting.sources import procedural_bank, training_backdrops, training_stamps
+from cutout_build.reference import Inputs
 from cutout_core.contract.engine import EngineManifest
 from cutout_core.contract.tensors import MATTING
 from cutout_core.imaging.normalize import normalize
@@ -40,7 +41,7 @@ class Photos:
 
     def draw(self, rng: np.random.Generator, manifest: EngineManifest, side: int) -> dict[str, Tensor]:
         """Inputs of the engine for one picture, with batch axis 1. side: of a segmentation's input."""
-        frame = self.frames[rng.integers(len(self.frames))]
+        frame = self.frames[self.drawn(rng)]
         image, mask = frame.image, frame.mask
         if rng.random() < _EMPTY_SHARE:
             image, mask = _part(self.backdrops[rng.integers(len(self.backdrops))], rng), np.zeros_like(mask)
@@ -49,18 +50,28 @@ class Photos:
         if rng.random() < 0.5:
             gain = rng.uniform(0.6, 1.2, 3)
             image = np.clip(255 * (image / 255) ** rng.uniform(0.7, 1.5) * gain, 0, 255).astype(np.uint8)
-        image = np.ascontiguousarray(image)
-        if manifest.model == MATTING.name:
-            mode = np.eye(3, dtype=np.float32)[rng.integers(3)]
-            values = {
-                "IMAGE": image.transpose(2, 0, 1),
-                "MASK": mask[None].astype(np.float32) / 255,
-                "MODE": mode[:, None, None],
-            }
-        else:
-            small = shrink(image, side)
-            values = {"IMAGE": normalize(small, manifest.mean, manifest.std, manifest.divide_by_max)}
-        return {name: torch.from_numpy(np.ascontiguousarray(value)[None]) for name, value in values.items()}
+        mode = int(rng.integers(3)) if manifest.model == MATTING.name else 0
+        values = network_inputs(image, mask, mode, manifest, side)
+        return {name: torch.from_numpy(value[None]) for name, value in values.items()}
+
+    def drawn(self, rng: np.random.Generator) -> int:
+        """The frame that `draw` takes with this generator."""
+        return int(rng.integers(len(self.frames)))
+
+
+def network_inputs(image: UInt8, mask: UInt8, mode: int, manifest: EngineManifest, side: int) -> Inputs:
+    """The engine's inputs for a picture and its mask, without batch axis. mode: index of the matting's, 0..2. side: of
+    a segmentation's input."""
+    if manifest.model == MATTING.name:
+        values: Inputs = {
+            "IMAGE": image.transpose(2, 0, 1),
+            "MASK": mask[None].astype(np.float32) / 255,
+            "MODE": np.eye(3, dtype=np.float32)[mode][:, None, None],
+        }
+    else:
+        small = shrink(np.ascontiguousarray(image), side)
+        values = {"IMAGE": normalize(small, manifest.mean, manifest.std, manifest.divide_by_max)}
+    return {name: np.ascontiguousarray(value) for name, value in values.items()}
 
 
 def _part(backdrop: UInt8, rng: np.random.Generator) -> UInt8:

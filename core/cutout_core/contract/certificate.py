@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,10 @@ HINTS = {"fp32": ("f32",), "bf16": ("bf16",), "fp16": ("f16", "f32"), "int8": ("
 
 #: Speed relative to fp32 below which a precision gains nothing that timing noise could not give.
 WORTHWHILE = 1.05
+
+
+#: What OpenVINO does with a precision that the CPU has no instructions for.
+_WITHOUT_INSTRUCTIONS = {"bf16": "it is emulated, slower than fp32", "int8": "sums of its products overflow"}
 
 
 class PrecisionError(ValueError):
@@ -110,7 +114,7 @@ def choose(
 
     `auto` is the fastest that is certified: by measured speed where all candidates have one, else by the order of
     PRECISIONS, and nothing that was measured to gain nothing over fp32. force: what is named needs no
-    certificate. Raises PrecisionError.
+    certificate and no instructions of the CPU, without which no certificate counts. Raises PrecisionError.
     """
     if wanted == "auto":
         options = [o for p in PRECISIONS if (o := _option(p, manifest, rows, native)) is not None and o.certified]
@@ -123,8 +127,13 @@ def choose(
             f"{', '.join(manifest.graphs)}."
         )
     option = _option(wanted, manifest, rows, native)
+    if option is None and force:
+        option = _without_instructions(wanted, manifest, rows, native)
     if option is None:
-        raise PrecisionError(f"This CPU has no instructions for {wanted}: set CUTOUT_PRECISION to auto.")
+        raise PrecisionError(
+            f"This CPU has no instructions for {wanted}: {_WITHOUT_INSTRUCTIONS[wanted]}. Set CUTOUT_PRECISION to "
+            "auto, or CUTOUT_PRECISION_FORCE to 1 to serve it with a warning in every response."
+        )
     if not option.certified and not force:
         why = option.row.reason if option.row is not None else "its graph is in no certificate; run `make engines`."
         raise PrecisionError(
@@ -146,6 +155,17 @@ def _option(
         if HINT_NEEDS[hint] in native
     ]
     return next((option for option in found if option.certified), found[0] if found else None)
+
+
+def _without_instructions(
+    precision: str, manifest: EngineManifest, rows: Sequence[CertificateRow], native: Collection[str]
+) -> Choice | None:
+    """The precision on a CPU that is not made for it. Whatever was measured on others, here it is not certified."""
+    option = _option(precision, manifest, rows, {*native, precision})
+    if option is None or option.row is None:
+        return option
+    reason = f"This CPU has no instructions for it: {_WITHOUT_INSTRUCTIONS[precision]}. On others: {option.row.reason}"
+    return replace(option, row=replace(option.row, certified=False, reason=reason))
 
 
 def _row(precision: str, hint: str, graph_sha256: str, rows: Sequence[CertificateRow]) -> CertificateRow | None:

@@ -8,6 +8,9 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
+
+from cutout_core.contract.limits import MAX_BATCH_SIZE
 
 MANIFEST_NAME = "model.json"
 GRAPH_NAME = "model.onnx"
@@ -30,6 +33,7 @@ class EngineManifest:
     divide_by_max: whether each image is first divided by its largest value, as U²-Net's training did.
     graphs: SHA-256 (hex) of the graph of each precision that there is ("fp32", "bf16", "fp16", "int8"); which of them
         may be served is the certificate's to say.
+    batch: rows of a compiled plan: fewest, tuned for, most.
     """
 
     model: str
@@ -42,6 +46,7 @@ class EngineManifest:
     source: str
     source_sha256: str
     graphs: dict[str, str]
+    batch: tuple[int, int, int] = (1, 8, MAX_BATCH_SIZE)
 
     @property
     def graph_sha256(self) -> str:
@@ -57,8 +62,8 @@ class EngineManifest:
         """Reads `model.json`. Raises FileNotFoundError, or ValueError where it is not a manifest."""
         data = json.loads((folder / MANIFEST_NAME).read_text())
         try:
-            data["mean"], data["std"] = tuple(data["mean"]), tuple(data["std"])
-            manifest = cls(**data)
+            fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
+            manifest = cls(**fields)
             if not manifest.graph_sha256:
                 raise KeyError("fp32")
             return manifest

@@ -20,12 +20,11 @@ from tritonclient.grpc import model_config_pb2
 from cutout_core.contract import Limits
 from cutout_core.contract.certificate import Choice, choose, read_certificate
 from cutout_core.contract.engine import GRAPH_NAME, EngineManifest, graph_name
+from cutout_core.contract.plan import PLAN_NAME, ServedPlan, choose_plan
 from cutout_core.contract.tensors import ENGINES, MODELS, OPTIONAL_MODELS, PROFILE_BACKENDS
 from cutout_gateway.embedded.machine import available_cores, native_precisions
 
 log = logging.getLogger("cutout.gateway")
-
-PLAN_NAME = "model.plan"
 
 #: Tiles in one request to `matting` on a CPU, where batches gain nothing and other rows wait for the request to end.
 _CPU_TILE_BATCH = 4
@@ -61,19 +60,10 @@ class Allotment:
 
 
 class ServedEngine(NamedTuple):
-    """An engine of the run-time repository, and how it is served; no choice where a plan decides that."""
+    """An engine of the run-time repository, and how it is served."""
 
     manifest: EngineManifest
-    choice: Choice | None
-
-    @property
-    def precision(self) -> str:
-        return self.choice.precision if self.choice is not None else "plan"
-
-    @property
-    def graph(self) -> str:
-        """File name of the graph that is served."""
-        return graph_name(self.precision) if self.choice is not None else GRAPH_NAME
+    choice: Choice
 
 
 def allot(threads: int, cores: int, instances: int = 1) -> Allotment:
@@ -100,11 +90,11 @@ def default_source() -> Path:
 def render_repository(source: Path, engines: Path, target: Path, settings: RenderSettings) -> None:
     """Writes the run-time copy of `source` to `target`, which must not exist.
 
-    `engines` holds `<model>/{model.onnx, model.json}` for each engine of the contract (and `model.plan` for the
-    profile `gpu`); without one of the optional engine the models of quality `high` are left out. Every configuration of
-    every model is rendered, so that Triton still chooses by profile: a parameter that a configuration declares gets the
-    value known here, and what is not known stays as it is. Graphs are linked, everything else is a file of its own.
-    Raises `RepositoryError`.
+    `engines` holds `<model>/{model.onnx, model.json, certificate.json}` for each engine of the contract (and
+    `model.plan` and `plan.json` for the profile `gpu`); without one of the optional engine the models of quality `high`
+    are left out. Every configuration of every model is rendered, so that Triton still chooses by profile: a parameter
+    that a configuration declares gets the value known here, and what is not known stays as it is. Graphs and plans are
+    linked, everything else is a file of its own. Raises `RepositoryError`.
     """
     if settings.profile not in PROFILE_BACKENDS:
         raise RepositoryError(f"Profile {settings.profile!r} is none of: {', '.join(PROFILE_BACKENDS)}.")
@@ -117,16 +107,18 @@ def render_repository(source: Path, engines: Path, target: Path, settings: Rende
     }
     if settings.profile == "cpu":
         values["tile_batch"] = str(_CPU_TILE_BATCH)
-    values["uncertified"] = " ".join(e for e, one in served.items() if one.choice and not one.choice.certified)
+    values["uncertified"] = " ".join(engine for engine, one in served.items() if not one.choice.certified)
     for engine, one in served.items():
-        values[f"precision.{engine}"] = one.precision
+        values[f"precision.{engine}"] = one.choice.precision
         values |= {f"{engine}.{name}": value for name, value in _input_values(one.manifest).items()}
     for model in MODELS:
         if model in OPTIONAL_MODELS and not set(OPTIONAL_MODELS).intersection(served):
             continue
         own = dict(values)
         if model in served:
-            own |= _engine_values(served[model], settings.compile_cache)
+            own |= _engine_values(served[model])
+            if settings.profile == "cpu":
+                own |= _openvino_values(served[model], settings.compile_cache)
         for path in _config_paths(source / model):
             config = _read_config(path)
             _render(config, own, served, allotment)
@@ -135,7 +127,7 @@ def render_repository(source: Path, engines: Path, target: Path, settings: Rende
             rendered.write_text(text_format.MessageToString(config))
         _copy_version(source / model / "1", target / model / "1")
     for engine, one in served.items():
-        for name, source_name in ((GRAPH_NAME, one.graph), (PLAN_NAME, PLAN_NAME)):
+        for name, source_name in ((GRAPH_NAME, graph_name(one.choice.precision)), (PLAN_NAME, PLAN_NAME)):
             if (engines / engine / source_name).is_file():
                 (target / engine / "1" / name).symlink_to((engines / engine / source_name).resolve())
 
@@ -149,8 +141,7 @@ def _served_engines(engines: Path, settings: RenderSettings) -> dict[str, Served
             continue
         try:
             manifest = _manifest(engines / engine)
-            choice = _choice(engines / engine, manifest, settings) if settings.profile == "cpu" else None
-            served[engine] = ServedEngine(manifest, choice)
+            served[engine] = ServedEngine(manifest, _choice(engines / engine, manifest, settings))
         except RepositoryError as error:
             if not optional:
                 raise
@@ -168,40 +159,49 @@ def _manifest(folder: Path) -> EngineManifest:
 
 
 def _choice(folder: Path, manifest: EngineManifest, settings: RenderSettings) -> Choice:
-    """The precision by the certificate beside the engine; the graph's bytes must be those that it speaks of."""
+    """The precision by the certificate beside the engine; the file's bytes must be those that were built."""
     try:
-        choice = choose(
-            settings.precision, manifest, read_certificate(folder), native_precisions(), force=settings.force
-        )
+        rows = read_certificate(folder)
+        if settings.profile == "gpu":
+            plan = ServedPlan.read(folder)
+            choice = choose_plan(plan, manifest, rows)
+            path, known, remedy = folder / PLAN_NAME, plan.plan_sha256, "python -m cutout_build plans"
+        else:
+            choice = choose(settings.precision, manifest, rows, native_precisions(), force=settings.force)
+            path, remedy = folder / graph_name(choice.precision), "make models"
+            known = manifest.graphs[choice.precision]
     except ValueError as error:  # PrecisionError and a damaged certificate
         raise RepositoryError(str(error)) from error
-    graph = folder / graph_name(choice.precision)
     try:
-        with graph.open("rb") as stream:
+        with path.open("rb") as stream:
             found = hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
-        raise RepositoryError(f"{graph} cannot be read ({error.strerror}): run `make models`.") from error
-    if found != manifest.graphs[choice.precision]:
-        raise RepositoryError(f"{graph} is not the file that was built and certified: run `make models`.")
+        raise RepositoryError(f"{path} cannot be read ({error.strerror}): run `{remedy}`.") from error
+    if found != known:
+        raise RepositoryError(f"{path} is not the file that was built and certified: run `{remedy}`.")
     if not choice.certified:
         log.warning("%s is served in %s without a certificate, because it was forced", manifest.model, choice.precision)
     return choice
 
 
-def _engine_values(one: ServedEngine, compile_cache: Path | None) -> dict[str, str]:
-    values = {"engine": one.manifest.engine, "precision": one.precision}
-    if one.choice is None:
-        return values
-    sha256 = one.manifest.graphs[one.precision]
+def _engine_values(one: ServedEngine) -> dict[str, str]:
     row = one.choice.row
-    return values | {
-        "hint": one.choice.hint,
-        # OpenVINO takes a compiled graph for current by the graph's path: a folder for each content makes that true.
-        "compile_cache": str(compile_cache / sha256[:16]) if compile_cache else "",
-        "graph_sha256": sha256,
+    return {
+        "engine": one.manifest.engine,
+        "precision": one.choice.precision,
+        "graph_sha256": one.manifest.graphs[one.choice.precision],
         "certified": str(one.choice.certified).lower(),
         "certificate_mae": "" if row is None or row.mae is None else f"{row.mae:.6f}",
         "certificate": row.reason if row is not None else "This graph is in no certificate.",
+    }
+
+
+def _openvino_values(one: ServedEngine, compile_cache: Path | None) -> dict[str, str]:
+    sha256 = one.manifest.graphs[one.choice.precision]
+    return {
+        "hint": one.choice.hint,
+        # OpenVINO takes a compiled graph for current by the graph's path: a folder for each content makes that true.
+        "compile_cache": str(compile_cache / sha256[:16]) if compile_cache else "",
     }
 
 

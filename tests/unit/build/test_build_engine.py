@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -29,7 +30,7 @@ def catalogue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "models.toml"
     path.write_text(
         f'[net]\nmodel = "segmentation"\ninput_size = {SIZE}\nmean = [0.5, 0.5, 0.5]\nstd = [0.5, 0.5, 0.5]\n'
-        'divide_by_max = false\nopset = 17\nbatch = [1, 8, 16]\n[net.source]\nfile = "net.onnx"\n'
+        'divide_by_max = false\nopset = 17\nbatch = [1, 4, 16]\n[net.source]\nfile = "net.onnx"\n'
         f'sha256 = "{hashlib.sha256(weights.read_bytes()).hexdigest()}"\n'
         '[net.license]\nspdx = "CC0-1.0"\nattribution = "a test"\nhomepage = "none"\n'
         f"[net.check]\n{BOUNDS}"
@@ -64,6 +65,7 @@ def test_a_build_writes_graph_manifest_and_report(catalogue: Path, tmp_path: Pat
     assert manifest.graph_sha256 == hashlib.sha256((built.folder / "model.onnx").read_bytes()).hexdigest()
     assert (manifest.engine, manifest.input_size, manifest.divide_by_max) == ("net", SIZE, False)
     assert manifest.mean == (0.5, 0.5, 0.5)
+    assert manifest.batch == (1, 4, 16)
     half = hashlib.sha256((built.folder / "model_fp16.onnx").read_bytes()).hexdigest()
     assert manifest.graphs == {"fp32": manifest.graph_sha256, "bf16": manifest.graph_sha256, "fp16": half}
 
@@ -107,6 +109,14 @@ def test_what_has_changed_is_built_again(catalogue: Path, monkeypatch: pytest.Mo
     assert built.fresh
     assert EngineManifest.read(folder).divide_by_max == (change == "catalogue")
     assert not build_engine(engine, say=pytest.fail).fresh
+
+
+def test_a_manifest_with_other_keys_is_written_anew(catalogue: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (engine,) = Catalogue.load(catalogue).defaults()
+    before = build_module._recipe(engine)
+    keys = dict.fromkeys(EngineManifest.__dataclass_fields__) | {"another": None}
+    monkeypatch.setattr(build_module, "EngineManifest", SimpleNamespace(__dataclass_fields__=keys))
+    assert build_module._recipe(engine) != before
 
 
 def test_a_missed_fp32_bound_leaves_the_old_engine(catalogue: Path) -> None:

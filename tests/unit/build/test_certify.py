@@ -20,9 +20,10 @@ from cutout_build.bring_certificate import bring_certificate
 from cutout_build.build_engine import Built, build_engine
 from cutout_build.catalogue import Catalogue, Engine
 from cutout_build.certificate import certify as certify_module
+from cutout_build.certificate import runs as runs_module
 from cutout_build.certificate.cases import Case
 from cutout_build.certificate.certify import certify
-from cutout_build.certificate.runs import Way, times
+from cutout_build.certificate.runs import WAYS, Speed, Way, capabilities, speeds
 from cutout_build.certificate.verdict import judge, losses
 from cutout_build.errors import BuildError
 from cutout_build.quality.composites import encode_jpeg
@@ -39,7 +40,8 @@ KEYS = {
     "engine", "precision", "runtime", "arithmetic", "mae", "iou", "gt_band_loss", "gt_iou_loss", "ms_b1",
     "speedup_vs_fp32", "bytes", "certified", "served", "reason",
     "model", "hint", "graph_sha256", "gmac", "ms_b4", "ms_b8", "band_error", "pictures", "worst", "license", "source",
-    "source_sha256", "cpu", "tools", "timing",
+    "source_sha256", "cpu", "tools", "timing", "bounds", "sheet", "speedup_b4", "speedup_b8", "rate_2_streams",
+    "speedup_vs_bf16",
 }  # fmt: skip
 
 
@@ -68,7 +70,7 @@ def cases() -> list[Case]:
 def engine(catalogue: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Engine:
     """The tiny net of the builds' tests, with a quantized graph from a file."""
     monkeypatch.setattr(certify_module, "certificate_cases", lambda engine, count: cases())
-    monkeypatch.setattr(certify_module, "times", lambda graphs, *_: {way: {1: 1.0} for way in graphs})
+    monkeypatch.setattr(certify_module, "speeds", lambda graphs, *_: {way: Speed({1: 1.0}, None) for way in graphs})
     (plain,) = Catalogue.load(catalogue).defaults()
     graph = build_engine(plain, say=lambda line: None).folder / "model.onnx"
     quantize_static(
@@ -99,7 +101,7 @@ def certified(engine: Engine, built: Built, tmp_path: Path) -> list[dict[str, ob
 
 
 def test_every_precision_gets_its_rows(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(certify_module, "times", times)
+    monkeypatch.setattr(certify_module, "speeds", speeds)
     built = build_engine(engine, say=lambda line: None)
     rows = certified(engine, built, tmp_path)
     assert [(row["precision"], row["runtime"], row["hint"]) for row in rows] == [
@@ -115,11 +117,59 @@ def test_every_precision_gets_its_rows(engine: Engine, tmp_path: Path, monkeypat
         assert row["bytes"] == (built.folder / graph_name(str(row["precision"]))).stat().st_size
         assert row["graph_sha256"] == built.manifest.graphs[str(row["precision"])]
         assert row["certified"] is True, row["reason"]
-        assert (row["ms_b1"] is None) == (row["speedup_vs_fp32"] is None)
+        timed = row["runtime"] == "openvino" and (row["hint"] == "f32" or "bf16" in capabilities())
+        for key in ("ms_b1", "ms_b8", "speedup_vs_fp32", "speedup_b4", "speedup_b8", "rate_2_streams"):
+            assert (row[key] is not None) == timed, (row["precision"], key)
+        assert (row["speedup_vs_bf16"] is not None) == (timed and "bf16" in capabilities())
+        assert str(row["timing"]).startswith("CPU time" if timed else "not timed: ")
+    assert rows[3]["timing"] == "not timed: an emulation of what tensor cores compute"
+    assert rows[0]["bounds"] == {"fp32_max": 1e-3, "fp32_mean": 1e-4}
+    assert rows[3]["bounds"] == {"mae": 0.004, "gt_loss": 0.01}
+    assert "mean |Δ| from fp32 0.0" in str(rows[3]["reason"])
+    assert "(bound 0.004)" in str(rows[3]["reason"])
+    assert rows[3]["source"] == rows[0]["source"] == "file net.onnx"
+    assert rows[4]["source"] == "file int8.onnx, quantized from file net.onnx"
+    assert rows[4]["source_sha256"] == hashlib.sha256((tmp_path / "int8.onnx").read_bytes()).hexdigest()
+    assert rows[4]["sheet"] == "net_int8_f32.png"
     assert rows[0]["mae"] == 0
     assert 0 < float(str(rows[3]["mae"])) < float(str(rows[4]["mae"])) < 0.02
     assert sum(bool(row["served"]) for row in rows) == 1
     assert (tmp_path / "sheets" / "net_int8_f32.png").is_file()
+
+
+def test_a_rate_is_compared_with_bf16_where_that_was_measured(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a CPU with bf16 instructions: int8 with the rest in bf16 at 1.5 times bf16's rate."""
+    ms = {1: 8.0, 4: 40.0, 8: 80.0}
+    found = {way: Speed(ms, 10.0) for way in WAYS if way.runtime == "openvino"}
+    found |= {WAYS[1]: Speed({1: 4.0, 4: 16.0, 8: 32.0}, 30.0), WAYS[5]: Speed({1: 2.0}, 45.0)}
+    monkeypatch.setattr(certify_module, "speeds", lambda *_: found)
+    rows = certified(engine, build_engine(engine, say=lambda line: None), tmp_path)
+    assert [row["speedup_vs_bf16"] for row in rows] == [pytest.approx(1 / 3), 1, pytest.approx(1 / 3), None, 1 / 3, 1.5]
+    assert [row["rate_2_streams"] for row in rows] == [10, 30, 10, None, 10, 45]
+    assert [rows[1][key] for key in ("speedup_vs_fp32", "speedup_b4", "speedup_b8")] == [2, 2.5, 2.5]
+    assert [rows[5][key] for key in ("speedup_vs_fp32", "speedup_b4", "speedup_b8")] == [4, None, None]
+
+
+def test_a_slow_engine_is_timed_one_image_at_a_time_and_gets_no_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs_module, "times", lambda *_: {WAYS[0]: {1: 2001.0}, WAYS[4]: {1: 900.0}})
+    monkeypatch.setattr(runs_module, "rates", pytest.fail)
+    found = runs_module.speeds({WAYS[0]: Path(), WAYS[4]: Path()}, {}, (1, 4), pytest.fail)
+    assert found == {WAYS[0]: Speed({1: 2001.0}, None), WAYS[4]: Speed({1: 900.0}, None)}
+
+
+def test_the_cpu_is_named_with_the_instructions_that_it_has(tmp_path: Path) -> None:
+    cpuinfo = tmp_path / "cpuinfo"
+    core = "processor: {}\nmodel name : Some CPU\nflags : fpu {}\n\n"
+    for flags, told in (
+        ("avx2 avx512f", "Some CPU, 2 cores, avx2, avx512f"),
+        ("avx2 avx_vnni", "Some CPU, 2 cores, avx2, avx_vnni"),
+        ("amx_int8 avx512f amx_tile", "Some CPU, 2 cores, avx512f, amx_int8"),
+        ("sse4_2", "Some CPU, 2 cores, no AVX2"),
+    ):
+        cpuinfo.write_text(core.format(0, flags) + core.format(1, flags))
+        assert certify_module.cpu_name(cpuinfo) == told
 
 
 def scaled(model: ModelProto) -> None:
@@ -179,6 +229,20 @@ def test_a_bound_is_missed_by_each_measure_alone(engine: Engine) -> None:
         assert not passed
         assert reason.startswith("Misses its bound: ")
         assert reason.count("bound ") == 1
+    bounds = replace(bounds, bytes=0.3)
+    assert judge(same, bounds, 0.3)[0]
+    assert judge(same, bounds, 0.31) == (False, "Misses its bound: bytes relative to fp32 0.310 (bound 0.3).")
+
+
+def test_a_graph_that_is_too_large_is_refused(engine: Engine, catalogue: Path, tmp_path: Path) -> None:
+    built = build_engine(engine, say=lambda line: None)
+    catalogue.write_text(catalogue.read_text().replace("gt_loss = 0.2, ", "gt_loss = 0.2, bytes = 0.01, "))
+    (strict,) = Catalogue.load(catalogue).defaults()
+    for row in certified(strict, built, tmp_path):
+        assert row["certified"] is (row["precision"] != "int8")
+        if row["precision"] == "int8":
+            assert row["bounds"] == {"mae": 0.02, "gt_loss": 0.2, "bytes": 0.01}
+            assert str(row["reason"]).startswith("Misses its bound: bytes relative to fp32 ")
 
 
 def test_the_distance_of_an_alpha_is_that_in_its_edge_band() -> None:
@@ -188,38 +252,6 @@ def test_the_distance_of_an_alpha_is_that_in_its_edge_band() -> None:
     other[:, :, :, :100] = 0.1  # far from the edge
     assert losses(cases(), other, fp32, in_band=True).mae == 0
     assert losses(cases(), other, fp32, in_band=False).mae == pytest.approx(0.1 * 100 / 512)
-
-
-def test_rows_of_another_graph_do_not_come_along(engine: Engine, tmp_path: Path) -> None:
-    built = build_engine(engine, say=lambda line: None)
-    rows = certified(engine, built, tmp_path)
-    report = tmp_path / "engines.json"
-    report.write_text(json.dumps(rows))
-    assert {row.precision for row in bring_certificate(built.manifest, built.folder, built.report, report)} == {
-        "fp32",
-        "bf16",
-        "fp16",
-        "int8",
-    }
-    changed = replace(built.manifest, graphs=built.manifest.graphs | {"int8": "0" * 64})
-    kept = bring_certificate(changed, built.folder, built.report, report)
-    assert {row.precision for row in kept} == {"fp32", "bf16", "fp16"}
-    report.write_text("[1]")
-    kept = bring_certificate(built.manifest, built.folder, built.report, report)
-    assert {row.precision for row in kept} == {"fp32", "bf16", "fp16"}, "what is in the folder is kept"
-
-
-def test_a_second_build_brings_the_committed_certificate(
-    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    built = build_engine(engine, say=lambda line: None)
-    report = tmp_path / "engines.json"
-    report.write_text(json.dumps(certified(engine, built, tmp_path)))
-    monkeypatch.setattr("cutout_build.bring_certificate.committed_report", lambda: report)
-    again = build_engine(engine, say=pytest.fail)
-    assert not again.fresh
-    found = json.loads((built.folder / "certificate.json").read_text())
-    assert {row["precision"] for row in found} == {"fp32", "bf16", "fp16", "int8"}
 
 
 def test_a_quantized_file_that_does_not_fit_stops_the_build(catalogue: Path, engine: Engine, tmp_path: Path) -> None:
@@ -238,7 +270,11 @@ def test_the_command_writes_the_report_and_keeps_other_engines_rows(
     reports = tmp_path / "reports"
     reports.mkdir()
     built = build_engine(engine, say=lambda line: None)
-    other = [row | {"engine": "other"} for row in certified(engine, built, tmp_path)]
+    new = {"bounds", "sheet", "speedup_b4", "speedup_b8", "rate_2_streams", "speedup_vs_bf16"}
+    other = [
+        {key: value for key, value in row.items() if key not in new} | {"engine": "other"}  # of an earlier version
+        for row in certified(engine, built, tmp_path)
+    ]
     (reports / "engines.json").write_text(json.dumps(other))
     arguments = ["engines", "--catalogue", str(catalogue), "--reports", str(reports), "--sheets", str(tmp_path / "s")]
     assert command_line.main(arguments) == 0
@@ -246,6 +282,12 @@ def test_the_command_writes_the_report_and_keeps_other_engines_rows(
     assert [row["engine"] for row in rows] == ["net"] * 6 + ["other"] * 6
     page = (reports / "engines.md").read_text()
     assert "## net" in page
+    assert "Bounds: fp32 `fp32_max` 0.001, `fp32_mean` 0.0001; bf16 `mae` 0.01, `gt_loss` 0.01; fp16" in page
+    assert "from file net.onnx (`" in page
+    assert "; file int8.onnx, quantized from file net.onnx (`" in page
+    assert page.count("(`net_int8_f32.png`).") == 1
+    for case in cases():
+        assert page.count(f"{case.name} 0.") == 2 * 5, "of both engines, in every row but fp32's"
     assert "## other" in page
     assert "net int8 (openvino, int8, the rest fp32): Within every bound" in capsys.readouterr().out
     manifest = EngineManifest.read(built.folder)

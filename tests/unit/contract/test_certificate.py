@@ -77,12 +77,24 @@ def test_what_fails_is_refused_with_its_reason_and_served_only_by_force() -> Non
     assert choose("fp32", MANIFEST, rows, PLAIN, force=True).certified
 
 
-def test_force_makes_neither_a_graph_nor_instructions() -> None:
+def test_force_makes_no_graph() -> None:
     without = replace(MANIFEST, graphs={"fp32": "a" * 64})
     with pytest.raises(PrecisionError, match="is not built in int8: set CUTOUT_PRECISION to auto or one of: fp32"):
         choose("int8", without, [FP32], PLAIN, force=True)
-    with pytest.raises(PrecisionError, match="no instructions for bf16"):
-        choose("bf16", MANIFEST, [FP32, row("bf16", "bf16")], PLAIN, force=True)
+
+
+@pytest.mark.parametrize(("precision", "hint", "what"), [("bf16", "bf16", "emulated"), ("int8", "f32", "overflow")])
+def test_without_instructions_a_precision_is_served_by_force_alone_and_not_as_certified(
+    precision: str, hint: str, what: str
+) -> None:
+    rows = [FP32, row(precision, hint)]
+    with pytest.raises(PrecisionError, match=f"no instructions for {precision}: .*{what}.*PRECISION_FORCE to 1"):
+        choose(precision, MANIFEST, rows, {"fp32"})
+    forced = choose(precision, MANIFEST, rows, {"fp32"}, force=True)
+    assert (forced.precision, forced.hint, forced.certified) == (precision, hint, False)
+    assert forced.row is not None
+    assert f"About {precision}." in forced.row.reason
+    assert choose(precision, MANIFEST, [FP32], {"fp32"}, force=True).row is None
 
 
 def test_a_certificate_is_read_as_it_was_written_and_may_say_more(tmp_path: Path) -> None:

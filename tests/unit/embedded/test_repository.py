@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 from dataclasses import asdict, replace
@@ -25,6 +26,7 @@ from cutout_gateway.embedded.repository import (
     default_source,
     render_repository,
 )
+from cutout_gateway.render import main as render_command
 
 GRAPH = b"graph"
 SHA256 = hashlib.sha256(GRAPH).hexdigest()
@@ -174,18 +176,99 @@ def test_a_fault_of_quality_high_leaves_the_rest(
     assert "segmentation_high is not served" in caplog.text
 
 
-def test_the_profile_gpu_keeps_the_plan_and_links_it(engines: Path, tmp_path: Path) -> None:
-    add_engine(engines, HIGH)
-    (engines / "segmentation" / "model.plan").write_bytes(b"plan")
-    target = tmp_path / "models"
+def add_plan(engines: Path, model: str, precision: str = "fp32", **facts: object) -> None:
+    """A plan and what `python -m cutout_build plans` writes beside it."""
+    (engines / model / "model.plan").write_bytes(b"plan")
+    known = {"precision": precision, "graph_sha256": SHA256, "plan_sha256": hashlib.sha256(b"plan").hexdigest()}
+    (engines / model / "plan.json").write_text(json.dumps(known | facts))
+
+
+def add_half(engines: Path, *certified: bool) -> None:
+    """A graph and a plan in fp16 of `segmentation`, and its certificates, one for each of `certified`."""
+    folder = engines / "segmentation"
+    (folder / "model_fp16.onnx").write_bytes(b"half")
+    sha256 = hashlib.sha256(b"half").hexdigest()
+    replace(MANIFEST, graphs=MANIFEST.graphs | {"fp16": sha256}).write(folder)
+    rows = [row("testnet", "fp16", passed, sha256) | {"runtime": f"runtime {passed}"} for passed in certified]
+    write_certificate(folder, [row("testnet", "fp32"), *rows])
+    add_plan(engines, "segmentation", "fp16", graph_sha256=sha256)
+
+
+def render_plans(engines: Path, target: Path) -> dict[str, str]:
+    """The parameters of `segmentation` in the repository of the profile gpu."""
+    shutil.rmtree(target, ignore_errors=True)
     render_repository(default_source(), engines, target, RenderSettings(profile="gpu"))
-    config, values = read(target, "segmentation", "config.pbtxt")
+    return read(target, "segmentation", "config.pbtxt")[1]
+
+
+def test_the_profile_gpu_links_the_plan_and_tells_its_precision_and_certificate(engines: Path, tmp_path: Path) -> None:
+    add_engine(engines, HIGH)
+    add_half(engines, True, True)
+    for model in ("segmentation_high", "matting"):
+        add_plan(engines, model)
+    target = tmp_path / "models"
+    values = render_plans(engines, target)
+    config, _ = read(target, "segmentation", "config.pbtxt")
     assert config.platform == "tensorrt_plan"
     assert list(config.input[0].dims) == [3, 256, 256]
-    assert values == {"engine": "testnet"}
+    assert values == {
+        "engine": "testnet",
+        "precision": "fp16",
+        "graph_sha256": hashlib.sha256(b"half").hexdigest(),
+        "certified": "true",
+        "certificate_mae": "0.500000",
+        "certificate": "Its graph, by runtime True (test): Measured.",
+    }
     assert (target / "segmentation" / "1" / "model.plan").read_bytes() == b"plan"
-    assert read(target, "postprocess", "config.pbtxt")[1]["precision.segmentation"] == "plan"
+    assert (target / "segmentation" / "1" / "model.onnx").read_bytes() == b"half"
+    _, values = read(target, "postprocess", "config.pbtxt")
+    assert (values["precision.segmentation"], values["precision.matting"]) == ("fp16", "fp32")
+    assert values["uncertified"] == ""
     assert read(target, "postprocess_high", "config.pbtxt")[1]["tile_batch"] == "16"
+
+
+@pytest.mark.parametrize("certified", [(), (False,), (True, False)])
+def test_a_plan_of_a_graph_that_is_not_certified_is_refused_unless_it_was_asked_for_and_then_marked(
+    engines: Path, tmp_path: Path, certified: tuple[bool, ...]
+) -> None:
+    add_half(engines, *certified)
+    add_plan(engines, "matting")
+    with pytest.raises(RepositoryError, match=r"testnet is not certified in fp16\. .* --uncertified"):
+        render_plans(engines, tmp_path / "models")
+    add_plan(engines, "segmentation", "fp16", graph_sha256=hashlib.sha256(b"half").hexdigest(), uncertified=True)
+    values = render_plans(engines, tmp_path / "models")
+    assert values["certified"] == "false"
+    assert ("runtime False" in values["certificate"]) == bool(certified)
+    assert read(tmp_path / "models", "postprocess", "config.pbtxt")[1]["uncertified"] == "segmentation"
+
+
+def test_a_plan_that_is_not_what_was_built_is_refused_with_the_command(engines: Path, tmp_path: Path) -> None:
+    remedy = "`python -m cutout_build plans`"
+    add_plan(engines, "matting")
+    for change, reason in (
+        (lambda folder: None, "'segmentation' has no plan"),
+        (lambda folder: (folder / "plan.json").write_text("{}"), "plan.json cannot be read"),
+        (lambda folder: add_plan(engines, folder.name, graph_sha256="0" * 64), "built from another fp32 graph"),
+        (lambda folder: add_plan(engines, folder.name, plan_sha256="0" * 64), "model.plan is not the file"),
+    ):
+        change(engines / "segmentation")
+        with pytest.raises(RepositoryError, match=f"{reason}.*{remedy}"):
+            render_plans(engines, tmp_path / "models")
+
+
+def test_the_command_renders_the_precision_that_is_named(
+    engines: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CUTOUT_CACHE", str(engines.parent))
+    for number, (force, status) in enumerate((((), 1), (("--precision-force",), 0))):
+        target = tmp_path / f"models {number}"
+        assert render_command([str(target), "--profile", "cpu", "--precision", "bf16", *force]) == status
+    assert "This CPU has no instructions for bf16" in capsys.readouterr().err
+    values = read(target, "segmentation", "configs", "cpu.pbtxt")[1]
+    assert (values["precision"], values["hint"], values["certified"]) == ("bf16", "bf16", "false")
+    for wrong in (["--precision", "int8"], ["--profile", "cpu", "--precision-force"]):
+        with pytest.raises(SystemExit):
+            render_command([str(target), *wrong])
 
 
 def test_an_engine_that_is_not_built_is_refused_with_the_remedy(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,8 @@ def answers(engine: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str
     """What the builder answers by precision; `asked` counts its graphs."""
     table: dict[str, Any] = {"fp32": FINE, "int8": FINE, "asked": 0}
 
-    def ask(graphs: Any) -> list[dict[str, Any]]:
+    def ask(graphs: Any, batch: tuple[int, int, int]) -> list[dict[str, Any]]:
+        assert batch == (1, 4, 16)
         table["asked"] += len(graphs)
         return [table[graph.precision] for graph in graphs]
 
@@ -81,8 +83,8 @@ def test_the_command_writes_the_report_and_its_status_tells(
     assert main(["gate", "--out", str(tmp_path / "out")]) == 0
     assert "net int8: passed" in capsys.readouterr().out
     report = json.loads((tmp_path / "out" / "gate.json").read_text())
-    assert [row["status"] for row in report["graphs"]] == ["passed", "passed"]
-    assert "| net | int8 | passed | 5 | 0.0 | 1 of 1 |" in (tmp_path / "out" / "gate.md").read_text()
+    assert [(row["status"], row["batch"]) for row in report["graphs"]] == [("passed", [1, 4, 16])] * 2
+    assert "| net | int8 | 1, 4, 16 | passed | 5 | 0.0 | 1 of 1 |" in (tmp_path / "out" / "gate.md").read_text()
     answers["fp32"] = UNPARSED
     assert main(["gate", "--force"]) == 1
 
@@ -91,3 +93,34 @@ def test_no_engine_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("CUTOUT_CACHE", str(tmp_path))
     with pytest.raises(BuildError, match="make models"):
         built_graphs()
+
+
+@pytest.mark.parametrize(("model", "command"), [("segmentation", "models"), ("segmentation_high", "models HIGH=1")])
+def test_an_engine_of_an_earlier_version_is_refused_with_the_command(engine: Path, model: str, command: str) -> None:
+    engine.rename(engine.with_name(model))
+    manifest = engine.with_name(model) / "model.json"
+    data = json.loads(manifest.read_text())
+    manifest.write_text(json.dumps({key: value for key, value in data.items() if key != "graphs"}))
+    with pytest.raises(BuildError, match=rf"The engine of {model} is damaged, .*: run `make {command}`"):
+        built_graphs()
+
+
+def test_a_missing_graph_is_told(engine: Path) -> None:
+    (engine / "model_int8.onnx").unlink()
+    assert [graph.precision for graph in built_graphs(precisions=["fp32"])] == ["fp32"]
+    with pytest.raises(BuildError, match="run `make models`"):
+        built_graphs()
+
+
+def test_graphs_with_other_rows_are_asked_apart(answers: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, tuple[int, int, int]]] = []
+
+    def ask(graphs: Any, batch: tuple[int, int, int]) -> list[dict[str, Any]]:
+        asked.extend((graph.precision, batch) for graph in graphs)
+        return [FINE | {"layers": batch[1]} for _ in graphs]
+
+    monkeypatch.setattr(gate_module, "_ask", ask)
+    fp32, int8 = built_graphs()
+    verdicts = gate([replace(fp32, batch=(1, 2, 16)), int8], say=lambda line: None)
+    assert asked == [("fp32", (1, 2, 16)), ("int8", (1, 4, 16))]
+    assert [(verdict.layers, verdict.batch) for verdict in verdicts] == [(2, (1, 2, 16)), (4, (1, 4, 16))]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,9 @@ from cutout_build.gpu import plan as plan_module
 from cutout_build.gpu.cuda import Cuda, Gpu, NoGpuError
 from cutout_build.gpu.graphs import built_graphs
 from cutout_build.gpu.plan import Machine, PlanFacts, build_plans, check_plans
+from cutout_core.contract.certificate import CertificateRow, write_certificate
+from cutout_core.contract.engine import EngineManifest
+from cutout_core.contract.plan import ServedPlan
 from tests.unit.build.gpu.fake_tensorrt import FakeDriver, fake_tensorrt
 
 GPU = Gpu("Tesla T4", 75, 16 << 30, "13.0")
@@ -25,9 +27,11 @@ def machine(version: int = 11, refuse: str = "") -> Machine:
 
 
 def certify(engine: Path, certified: bool = True) -> None:
+    """The certificate of two arithmetics of int8, the second of which may fail."""
     (graph,) = built_graphs(precisions=["int8"])
-    row = {"precision": "int8", "graph_sha256": graph.sha256, "certified": certified}
-    (engine / "certificate.json").write_text(json.dumps([row]))
+    first = CertificateRow("net", "int8", "openvino", "as on a CPU", "f32", graph.sha256, True, 0.001, 2.0, "Fine.")
+    second = replace(first, arithmetic="as on a GPU", hint="bf16", certified=certified, reason="It lost 3 %.")
+    write_certificate(engine, [asdict(first), asdict(second)])
 
 
 @pytest.mark.parametrize(("version", "flags"), [(10, 2), (11, 0)])
@@ -36,7 +40,7 @@ def test_a_plan_has_its_facts_beside_it(engine: Path, version: int, flags: int) 
     (facts,) = build_plans(machine=here)
     assert here.module.networks == [flags]
     (profile,) = here.module.config.profiles
-    assert [shape[0] for shape in profile.shapes["IMAGE"]] == [1, 8, 16]
+    assert [shape[0] for shape in profile.shapes["IMAGE"]] == [1, 4, 16]
     assert facts == PlanFacts.read(engine)
     assert (facts.engine, facts.precision, facts.gpu, facts.tensorrt) == ("net", "fp32", GPU.name, here.tensorrt)
     assert (engine / "model.plan").stat().st_size == facts.bytes
@@ -61,7 +65,82 @@ def test_the_fastest_certified_precision_is_built_and_an_uncertified_one_is_refu
     certify(engine)
     assert build_plans(machine=machine())[0].precision == "int8"
     certify(engine, certified=False)
-    assert build_plans(machine=machine())[0].precision == "fp32"
+    assert build_plans(machine=machine())[0].precision == "fp32", "one failing arithmetic is enough"
+
+
+def test_a_plan_is_not_served_once_its_graph_is_not_certified(engine: Path) -> None:
+    here = machine()
+    certify(engine)
+    build_plans("int8", machine=here, version_compatible=True)
+    check_plans(here)
+    certify(engine, certified=False)
+    remedy = r"Rebuild it: `python -m cutout_build plans --version-compatible`\."
+    reason = rf"its int8 graph failed in openvino \(as on a GPU\): It lost 3 %\. {remedy}"
+    with pytest.raises(BuildError, match=reason):
+        check_plans(here)
+    (engine / "certificate.json").write_text("[{}]")
+    with pytest.raises(BuildError, match=r"its graph is not certified: .* is not a certificate"):
+        check_plans(here)
+    (engine / "certificate.json").unlink()
+    with pytest.raises(BuildError, match="its int8 graph is in no certificate"):
+        check_plans(here)
+    build_plans(machine=here, version_compatible=True)
+    check_plans(here)
+
+
+def test_the_remedy_builds_what_was_built_and_a_container_names_its_own(
+    engine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, other = machine(), replace(machine(), tensorrt="12.0.0")
+    certify(engine)
+    build_plans(machine=here)
+    with pytest.raises(BuildError, match=r"`python -m cutout_build plans`\."):
+        check_plans(other)
+    (facts,) = build_plans("int8", machine=here)
+    assert here.module.timing_caches == [b""], "the same plan, only asked for by name"
+    assert facts == PlanFacts.read(engine)
+    with pytest.raises(BuildError, match=r"`python -m cutout_build plans --precision int8`\."):
+        check_plans(other)
+    build_plans("int8", machine=here, version_compatible=True)
+    with pytest.raises(BuildError, match=r"`python -m cutout_build plans --precision int8 --version-compatible`\."):
+        check_plans(other)
+    monkeypatch.setenv("CUTOUT_PLANS_COMMAND", "run the service again")
+    with pytest.raises(BuildError, match=r"Rebuild it: `run the service again`\."):
+        check_plans(other)
+
+
+def test_a_plan_for_other_rows_is_built_again(engine: Path) -> None:
+    here = machine()
+    build_plans(machine=here)
+    replace(EngineManifest.read(engine), batch=(1, 2, 16)).write(engine)
+    with pytest.raises(BuildError, match=r"built for \(1, 4, 16\) rows a run .*, and \(1, 2, 16\) are due"):
+        check_plans(here)
+    assert build_plans(machine=here)[0].batch == (1, 2, 16)
+    check_plans(here)
+
+
+def test_what_is_named_is_built_uncertified_on_demand_and_says_so(engine: Path) -> None:
+    here = machine()
+    (facts,) = build_plans("int8", uncertified=True, machine=here)
+    assert (facts.precision, facts.uncertified) == ("int8", True)
+    assert ServedPlan.read(engine) == ServedPlan("int8", facts.graph_sha256, facts.plan_sha256, uncertified=True)
+    for certified in (True, False):  # the facts follow the certificate; the plan stays
+        certify(engine, certified)
+        (facts,) = build_plans("int8", uncertified=True, machine=here)
+        assert facts.uncertified is not certified
+        assert facts == PlanFacts.read(engine)
+    assert len(here.module.timing_caches) == 1
+    check_plans(here)
+    with pytest.raises(BuildError, match="Rebuild it: `python -m cutout_build plans --precision int8 --uncertified`"):
+        check_plans(replace(here, tensorrt="12.0.0"))
+    assert not build_plans(machine=here)[0].uncertified
+
+
+def test_uncertified_is_for_a_precision_that_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plans", "--uncertified"]) == 1
+    assert capsys.readouterr().err == (
+        "cutout_build: --uncertified needs --precision: it builds what is named, certified or not.\n"
+    )
 
 
 def test_a_plan_of_another_gpu_tensorrt_or_graph_is_refused_with_the_remedy(engine: Path) -> None:
