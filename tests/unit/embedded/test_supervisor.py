@@ -79,7 +79,10 @@ def processes(run_marker: str) -> dict[str, int]:
     found = {}
     for pid, handle in open_marked(run_marker):
         os.close(handle)
-        line = Path(f"/proc/{pid}/cmdline").read_bytes()
+        try:
+            line = Path(f"/proc/{pid}/cmdline").read_bytes()
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it ended in between
         found["stub" if b"triton_python_backend_stub\0" in line else "server"] = pid
     return found
 
