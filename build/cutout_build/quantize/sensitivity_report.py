@@ -68,7 +68,8 @@ def _page(entries: list[Entry]) -> str:
         "Written by `make sensitivity`; what it showed: [docs/engines.md](../docs/engines.md#int8-layer-by-layer). "
         "Mean abs(Δ) of the mask or alpha from fp32, in OpenVINO, on composites of the training split that calibration "
         "did not draw. *Alone*: only this convolution, its weights and what it reads, in INT8. *Left out*: all in INT8 "
-        "but this one. The last tables show the costliest left out together, and what that takes.",
+        "but this one. The last tables show the costliest left out together, and what that takes: CPU time on one "
+        "thread, which on a busy machine is easily 10 % off.",
     ]
     for row in entries:
         lines += ["", f"## {row['engine']}", "", _about(row), "", *_layers(row), "", *_kept(row)]
