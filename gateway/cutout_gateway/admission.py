@@ -1,13 +1,14 @@
 """Admission: a bounded amount of work is let in, the rest is refused at once.
 
 Work is counted in requests, pixels and encoded bytes, so that a few huge photos weigh as much as many small
-ones. A burst may fill all places. A queue that stands may not: once requests have waited longer than `wait_s`, by the
-recent rate, for STANDING_S seconds on end, only as many are let in as are answered within `wait_s`, until there are half
-as many. So an overloaded service answers what it takes within seconds, whatever the machine and the photos, and is
-calm as soon as the load is. (After Nichols and Jacobson, "Controlling Queue Delay", ACM Queue 10(5), 2012.)
+ones. Crowds that come by chance may fill all places. A queue that has filled them is an overload: from then on only as
+many requests are let in as are answered within `wait_s`, by the recent rate, until half of that is left. So an
+overloaded service answers what it takes within seconds, whatever the machine and the photos, and is calm as soon as the
+load is.
 
 Whoever does not fit is told when to come back. Only items of a stream may wait for room (`freed`), one step of their
-stream at a time; they never take the last quarter of the places, and never build a queue that stands.
+stream at a time; they never take the last quarter of the places, and never more than what is answered
+within `wait_s`.
 """
 
 from __future__ import annotations
@@ -22,16 +23,14 @@ from cutout_core.contract import CutoutError, ErrorCode
 
 #: Weight of the newest completion in the moving average of the time between completions.
 _SMOOTHING = 0.1
-#: How long requests may wait too long on end before they are refused, seconds.
-STANDING_S = 20.0
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
     """Upper bounds of what may be in flight at once. `uploads` counts bodies and messages on their way in.
 
-    wait_s: longest wait of a queue that stands, seconds; 0 for no such bound. least: requests that are let in whatever
-    the rate, enough to keep the engines busy.
+    wait_s: longest wait during an overload, seconds; 0 for no such bound. least: requests that are let in whatever the
+    rate, enough to keep the engines busy.
     """
 
     requests: int
@@ -72,7 +71,7 @@ class Admission:
         self._uploads = 0
         self._idle = asyncio.Event()
         self._idle.set()
-        self._last_done = self._in_time = time.monotonic()
+        self._last_done = 0.0
         self._overloaded = False
         self._seconds_per_request = 0.1
 
@@ -191,12 +190,10 @@ class Admission:
         return self._fitting - self._fitting // 4
 
     def _watch_queue(self) -> None:
-        """Tells a queue that stands from a burst; asked before every request that may be let in."""
-        if self._requests <= self._fitting:
-            self._in_time = time.monotonic()
-        elif time.monotonic() - self._in_time > STANDING_S:
+        """Sees an overload begin and end; asked before every request that may be let in."""
+        if self._requests >= self._budget.requests:
             self._overloaded = True
-        if 2 * self._requests <= self._fitting:
+        elif 2 * self._requests <= self._fitting:
             self._overloaded = False
 
     def _give_back(self, weight: Weight) -> None:

@@ -116,7 +116,7 @@ class Clock:
 
 
 class Load:
-    """Requests in flight at an admission whose queue may stand for 3 s; from 4 on the engines are busy."""
+    """Requests in flight at an admission for 16, or for 3 s in an overload; from 4 on the engines are busy."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, wait_s: float = 3.0) -> None:
         self.clock = Clock(monkeypatch)
@@ -139,64 +139,65 @@ class Load:
         self.clock.now += seconds
         self.open.pop(0).close()
 
-    def keep_full(self, seconds_each: float, seconds: float) -> None:
-        """Whoever is answered is followed by as many as are let in."""
-        end = self.clock.now + seconds
-        while self.clock.now < end:
-            self.arrive(16)
+    def run(self, callers: int, seconds_each: float, answers: int) -> None:
+        """So many callers that wait for their answers, or as many of them as are let in."""
+        for _ in range(answers):
+            self.arrive(callers - len(self.open))
             self.answer(seconds_each)
-        self.arrive(16)
+        self.arrive(callers - len(self.open))
 
 
-async def test_a_burst_fills_all_places_and_a_queue_that_stands_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_long_queue_is_no_overload_until_it_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
     load = Load(monkeypatch)
-    load.keep_full(0.31, 18)
-    assert load.admission.requests == 16
-    load.keep_full(0.31, 6)
+    load.run(16, 0.31, 200)
+    assert load.admission.requests == load.admission.limit == 16
+    assert load.arrive() == 0
+    load.run(17, 0.31, 50)
     assert load.admission.requests == load.admission.limit == 9
     with pytest.raises(CutoutError), load.admission.upload():
         pass
 
 
-async def test_all_places_are_open_again_once_nothing_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_all_places_are_open_again_once_half_of_what_waits_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
     load = Load(monkeypatch)
-    load.keep_full(0.31, 30)
+    load.run(17, 0.31, 100)
     while load.admission.requests > 5:
         load.answer(0.31)
         assert load.admission.limit == 9
+    assert load.arrive() == 1  # six: still an overload
+    assert load.admission.limit == 9
+    load.answer(0.31)
     load.answer(0.31)
     assert load.arrive(16) == 12
 
 
 async def test_slow_work_still_keeps_the_engines_busy(monkeypatch: pytest.MonkeyPatch) -> None:
     load = Load(monkeypatch)
-    load.keep_full(9.0, 600)
+    load.run(17, 9.0, 200)
     assert load.admission.requests == 4
 
 
 async def test_idle_time_does_not_count_as_slowness(monkeypatch: pytest.MonkeyPatch) -> None:
     load = Load(monkeypatch)
-    load.keep_full(0.31, 8)
+    load.run(4, 0.31, 100)
     for _ in range(20):
         while load.open:
             load.answer(0.31)
         load.clock.now += 600
         load.arrive(2)
-    load.keep_full(0.31, 18)
-    assert load.admission.requests == 16
-    load.keep_full(0.31, 6)
+    load.run(17, 0.31, 30)
     assert load.admission.requests == 9
 
 
-async def test_without_a_longest_wait_a_queue_may_stand(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_a_longest_wait_all_places_stay_open(monkeypatch: pytest.MonkeyPatch) -> None:
     load = Load(monkeypatch, wait_s=0)
-    load.keep_full(9.0, 600)
+    load.run(17, 9.0, 200)
     assert load.admission.requests == 16
 
 
-async def test_streams_leave_room_before_a_queue_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_streams_keep_to_what_is_answered_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     load = Load(monkeypatch)
-    load.keep_full(0.31, 8)
+    load.run(16, 0.31, 100)
     assert not load.admission.has_room()
     while load.admission.requests > 7:
         load.answer(0.31)
