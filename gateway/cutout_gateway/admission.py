@@ -1,10 +1,10 @@
 """Admission: a bounded amount of work is let in, the rest is refused at once.
 
 Work is counted in requests, pixels and encoded bytes, so that a few huge photos weigh as much as many small
-ones. Crowds that come by chance may fill all places. A queue that has filled them is an overload: from then on only as
-many requests are let in as are answered within `wait_s`, by the recent rate, until half of that is left. So an
-overloaded service answers what it takes within seconds, whatever the machine and the photos, and is calm as soon as the
-load is.
+ones. Crowds that come by chance may fill all places, or as many as are answered within `crowd_s` by the recent rate. A
+queue that has filled them is an overload: from then on only as many requests are let in as are answered within
+`wait_s`, until half of that is left. So an overloaded service answers what it takes within seconds, whatever the
+machine and the photos, and is calm as soon as the load is.
 
 Whoever does not fit is told when to come back. Only items of a stream may wait for room (`freed`), one step of their
 stream at a time; they never take the last quarter of the places, and never more than what is answered
@@ -29,14 +29,15 @@ _SMOOTHING = 0.1
 class Budget:
     """Upper bounds of what may be in flight at once. `uploads` counts bodies and messages on their way in.
 
-    wait_s: longest wait during an overload, seconds; 0 for no such bound. least: requests that are let in whatever the
-    rate, enough to keep the engines busy.
+    crowd_s, wait_s: longest wait before and during an overload, seconds; 0 for no such bound. least: requests that are
+    let in whatever the rate, enough to keep the engines busy.
     """
 
     requests: int
     pixels: int
     bytes: int
     uploads: int
+    crowd_s: float = 0.0
     wait_s: float = 0.0
     least: int = 1
 
@@ -93,7 +94,7 @@ class Admission:
     @property
     def limit(self) -> int:
         """Requests that may hold a permit, as the last one to ask saw it."""
-        return self._fitting if self._overloaded else self._budget.requests
+        return self._within(self._budget.wait_s if self._overloaded else self._budget.crowd_s)
 
     def close(self) -> None:
         """Refuses everything from now on with SHUTTING_DOWN."""
@@ -177,23 +178,23 @@ class Admission:
         """Seconds until about a quarter of the work in flight is done, 1..30, from the recent rate."""
         return min(30.0, max(1.0, self._requests / 4 * self._seconds_per_request))
 
-    @property
-    def _fitting(self) -> int:
-        """Requests that are answered within `wait_s` by the recent rate."""
+    def _within(self, seconds: float) -> int:
+        """Requests that are answered within so many seconds by the recent rate; all places for 0."""
         budget = self._budget
-        if not budget.wait_s:
+        if not seconds:
             return budget.requests
-        return min(budget.requests, max(budget.least, int(budget.wait_s / self._seconds_per_request)))
+        return min(budget.requests, max(budget.least, int(seconds / self._seconds_per_request)))
 
     @property
     def _bulk_limit(self) -> int:
-        return self._fitting - self._fitting // 4
+        fitting = self._within(self._budget.wait_s)
+        return fitting - fitting // 4
 
     def _watch_queue(self) -> None:
         """Sees an overload begin and end; asked before every request that may be let in."""
-        if self._requests >= self._budget.requests:
+        if self._requests >= self._within(self._budget.crowd_s):
             self._overloaded = True
-        elif 2 * self._requests <= self._fitting:
+        elif 2 * self._requests <= self._within(self._budget.wait_s):
             self._overloaded = False
 
     def _give_back(self, weight: Weight) -> None:

@@ -93,7 +93,9 @@ class Server:
             settings.max_in_flight_pixels,
             settings.max_in_flight_bytes,
             settings.max_uploads,
-            settings.max_wait_s,
+            # Half a deadline leaves room for an error of the estimated rate.
+            crowd_s=settings.timeout_s / 2 if settings.max_wait_s else 0.0,
+            wait_s=settings.max_wait_s,
             least=2 * settings.batch_slots * settings.batch_rows,
         )
         batcher = Batcher(

@@ -85,7 +85,7 @@ class Settings(BaseSettings):
     max_in_flight: int = Field(64, ge=1, le=100_000)
     """Requests that may wait or be worked on at once; the next one is refused with 429."""
     max_wait_s: float = Field(3.0, ge=0, le=3600)
-    """Longest wait, by the recent rate, with which requests are let in once max_in_flight was reached; 0: any wait."""
+    """Longest wait, by the recent rate, with which requests are let in once the queue was full; 0: any wait."""
     max_in_flight_pixels: int = Field(512_000_000, ge=1024)
     """The same bound in pixels, so that a few huge photos count as many small ones."""
     max_in_flight_bytes: int = Field(512 * 1024 * 1024, ge=1024)

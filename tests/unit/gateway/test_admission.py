@@ -116,11 +116,11 @@ class Clock:
 
 
 class Load:
-    """Requests in flight at an admission for 16, or for 3 s in an overload; from 4 on the engines are busy."""
+    """Requests in flight at an admission for 16, or for 15 s and in an overload 3 s; with 4 the engines are busy."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, wait_s: float = 3.0) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, wait_s: float = 3.0, crowd_s: float = 15.0) -> None:
         self.clock = Clock(monkeypatch)
-        self.admission = Admission(Budget(16, 100, 1000, uploads=2, wait_s=wait_s, least=4))
+        self.admission = Admission(Budget(16, 100, 1000, uploads=2, crowd_s=crowd_s, wait_s=wait_s, least=4))
         self.open: list[ExitStack] = []
 
     def arrive(self, count: int = 1) -> int:
@@ -158,6 +158,14 @@ async def test_a_long_queue_is_no_overload_until_it_is_full(monkeypatch: pytest.
         pass
 
 
+async def test_nobody_is_let_in_to_time_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    load = Load(monkeypatch)
+    load.run(10, 1.3, 200)
+    assert load.admission.limit == 11
+    load.run(12, 1.3, 50)
+    assert load.admission.requests == 4
+
+
 async def test_all_places_are_open_again_once_half_of_what_waits_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
     load = Load(monkeypatch)
     load.run(17, 0.31, 100)
@@ -190,7 +198,7 @@ async def test_idle_time_does_not_count_as_slowness(monkeypatch: pytest.MonkeyPa
 
 
 async def test_without_a_longest_wait_all_places_stay_open(monkeypatch: pytest.MonkeyPatch) -> None:
-    load = Load(monkeypatch, wait_s=0)
+    load = Load(monkeypatch, wait_s=0, crowd_s=0)
     load.run(17, 9.0, 200)
     assert load.admission.requests == 16
 
