@@ -22,7 +22,7 @@ $(STAMP): requirements.lock pyproject.toml $(PACKAGES:%=%/pyproject.toml)
 	@PYTHON=$(PYTHON) bash build/check_system.sh
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "pip==$(PIP_VERSION)"
-	@echo "installing the locked dependencies ..."
+	@echo "installing the locked dependencies (1 GB, one to three minutes) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
 		$(GROUPS_:%=--group %) --constraint requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \

@@ -17,6 +17,8 @@ from cutout_client._exceptions import CutoutClientError, ServiceError
 from cutout_client._messages import CutoutResult
 from cutout_core.contract import RULE_MEANINGS, WARNING_MEANINGS
 
+#: Confidence below which a person should look: a fifth of the calibration's results, with 95 % of the bad ones.
+LOOK_BELOW = 0.8
 _MEANINGS = {warning.value: meaning for warning, meaning in WARNING_MEANINGS.items()}
 _RULES = {rule.value: meaning for rule, meaning in RULE_MEANINGS.items()}
 
@@ -50,6 +52,8 @@ class Report:
         self.done += 1
         for warning in result.warnings:
             self._say(f"{job.source_name}: warning: {_MEANINGS.get(warning, warning)}")
+        if result.confidence is not None and result.confidence < LOOK_BELOW:
+            self._say(f"{job.source_name}: confidence {result.confidence:.2f}: look at the result")
         for rule in result.violations:
             self._say(f"{job.source_name}: violates the preset: {_RULES.get(rule, rule)}")
         outcome = {
@@ -57,6 +61,7 @@ class Report:
             "width": result.width,
             "height": result.height,
             "bytes": len(result.data),
+            "confidence": result.confidence,
             "warnings": list(result.warnings),
             "violations": list(result.violations),
             "timings_ms": dict(result.timings_ms),
@@ -102,6 +107,8 @@ def describe(error: Exception) -> str:
     """One line for a person."""
     if isinstance(error, OSError) and not isinstance(error, CutoutClientError):
         return error.strerror or str(error)
+    if isinstance(error, ServiceError) and error.code == "missing_key":
+        return f"{error} Give --api-key or set CUTOUT_API_KEY."
     return str(error)
 
 

@@ -122,6 +122,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _append(file: Path, key: ApiKey) -> None:
     """Writes the list anew and puts it in place at once, so that a running server never reads half of it."""
+    if not file.parent.is_dir():
+        raise ValueError(f"there is no folder {file.parent}: create it first")
     old = file.read_text() if file.exists() else ""
     text = old + ("\n" if old and not old.endswith("\n") else "") + key.line + "\n"
     parse_keys(text)

@@ -45,6 +45,7 @@ class Answer:
     early: bool = False
     trickle_s: float = 0.0
     warnings: tuple[str, ...] = ()
+    confidence: float = 0.875
     subject: bool = True
 
     @property
@@ -152,7 +153,7 @@ class _Handler(BaseHTTPRequestHandler):
             "X-Cutout-Source-Format": "jpeg",
             "X-Cutout-Quality": "standard",
             "X-Cutout-Mode": "portrait",
-            "X-Cutout-Confidence": "0.875",
+            "X-Cutout-Confidence": str(answer.confidence),
             "X-Cutout-Coverage": "0.2500",
             "Server-Timing": ", ".join(f"{name};dur={value:.2f}" for name, value in TIMINGS.items()),
         }
@@ -296,7 +297,7 @@ def _response(message: cutout_pb2.RemoveBackgroundRequest, answer: Answer) -> cu
         timings_ms=TIMINGS,
         quality="standard",
         mode="portrait",
-        confidence=0.875,
+        confidence=answer.confidence,
     )
     content_type = CONTENT_TYPES[message.options.get("output", "png")]
     return cutout_pb2.RemoveBackgroundResponse(result=RESULT, content_type=content_type, meta=meta)

@@ -136,6 +136,24 @@ def test_photos_of_one_name_both_get_a_result(server: ScriptedServer) -> None:
     assert files("out") == {"a.jpg.png": RESULT, "a.webp.png": RESULT}
 
 
+def test_a_result_that_a_person_should_look_at_is_named(
+    server: ScriptedServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos("a.jpg", "b.jpg")
+    server.answers.extend([Answer(confidence=0.447), Answer(confidence=0.8)])
+    assert main(["a.jpg", "b.jpg", "-o", "out", "-j", "1"]) == 0
+    assert capsys.readouterr().err == "a.jpg: confidence 0.45: look at the result\n2 done\n"
+
+
+def test_a_missing_key_tells_where_the_command_takes_one(
+    server: ScriptedServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos("a.jpg")
+    server.answers.append(Answer(ErrorCode.MISSING_KEY))
+    assert main(["a.jpg"]) == 1
+    assert "Give --api-key or set CUTOUT_API_KEY." in capsys.readouterr().err
+
+
 def test_json_tells_each_image(server: ScriptedServer, capsys: pytest.CaptureFixture[str]) -> None:
     photos("in/a.jpg", "in/b.jpg", "in/c.jpg", "out/c.png")
     server.answers.extend([Answer(warnings=("no_subject",)), Answer(ErrorCode.NOT_AN_IMAGE)])
@@ -149,6 +167,7 @@ def test_json_tells_each_image(server: ScriptedServer, capsys: pytest.CaptureFix
         "width": 40,
         "height": 30,
         "bytes": len(RESULT),
+        "confidence": 0.875,
         "warnings": ["no_subject"],
         "violations": [],
         "timings_ms": {"queue": 0.25, "engines": 12.5, "total": 20.0},

@@ -13,7 +13,8 @@ OPTION_HELP = {
     "background": "`transparent` (default), `#rgb`, `#rgba`, `#rrggbb`, `#rrggbbaa` (`#` optional), a CSS colour "
     "name, or a picture in the field `background_image`, which covers the result from its centre. JPEG has no "
     "transparency and takes `white` by default.",
-    "size": "Largest size of the result in megapixels, e.g. `1.5`; the default keeps the photo's own size. "
+    "size": "Largest size of the result in megapixels (neither pixels nor a factor), e.g. `1.5`; the default keeps the "
+    "photo's own size. "
     "It never enlarges: only `canvas` and `scale` do.",
     "roi": "Region in which the subject is searched, `x1 y1 x2 y2`, each in `px` of the upright photo or in `%`; what "
     "lies outside becomes transparent.",

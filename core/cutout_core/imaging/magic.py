@@ -84,7 +84,12 @@ def sniff(data: bytes) -> str:
     if data.startswith(b"BM") and int.from_bytes(data[14:18], "little") in _BMP_HEADER_SIZES:
         return "bmp"
     _refuse_weak_signatures(data)
-    raise CutoutError(ErrorCode.NOT_AN_IMAGE)
+    raise not_an_image()
+
+
+def not_an_image() -> CutoutError:
+    """The error for bytes that are nothing known."""
+    return CutoutError(ErrorCode.NOT_AN_IMAGE, f"The bytes are not an image; readable are {', '.join(FORMATS)}.")
 
 
 def unsupported(name: str) -> CutoutError:
@@ -101,7 +106,7 @@ def _sniff_riff(data: bytes) -> str:
         raise unsupported("AVI video")
     if len(data) < 12:
         raise CutoutError(ErrorCode.TRUNCATED_IMAGE)
-    raise CutoutError(ErrorCode.NOT_AN_IMAGE)
+    raise not_an_image()
 
 
 def _sniff_isobmff(data: bytes) -> str:

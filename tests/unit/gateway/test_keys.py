@@ -114,3 +114,8 @@ def test_a_weak_key_is_refused(key: str, monkeypatch: pytest.MonkeyPatch, capsys
 def test_a_name_that_is_none(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["new", "two words"]) == 1
     assert "is not: name" in capsys.readouterr().err
+
+
+def test_a_folder_that_is_missing_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["new", "shop", "--file", str(tmp_path / "etc" / "keys")]) == 1
+    assert f"there is no folder {tmp_path / 'etc'}: create it first" in capsys.readouterr().err
