@@ -70,7 +70,7 @@ def run_sensitivity(options: argparse.Namespace) -> None:
     _need_torch(options.command)
     import onnx
 
-    from cutout_build.quantize.held_out import scales_and_pictures
+    from cutout_build.quantize.held_out import trial
     from cutout_build.quantize.sensitivity import sensitivity
     from cutout_build.quantize.sensitivity_report import entry, write_report
     from cutout_core.contract.tensors import MATTING
@@ -80,14 +80,13 @@ def run_sensitivity(options: argparse.Namespace) -> None:
         if "int8" not in built.manifest.graphs and not options.engine:
             continue
         print(f"layers of {engine.name} ...", file=sys.stderr)
-        model = onnx.load(built.folder / GRAPH_NAME)
         in_band = engine.model == MATTING.name
         try:
-            scales, pictures = scales_and_pictures(model, built.manifest, DistillSettings())
-            found = sensitivity(model, scales, pictures, in_band=in_band)
+            made = trial(onnx.load(built.folder / GRAPH_NAME), built.manifest, DistillSettings())
+            found = sensitivity(made.model, made.scales, made.pictures, in_band=in_band)
         except (ValueError, NotImplementedError) as error:
             raise BuildError(str(error)) from error
-        row = entry(built.manifest, found, len(pictures), in_band=in_band)
+        row = entry(built.manifest, found, len(made.pictures), in_band=in_band)
         print(f"written: {write_report(options.reports, row)}")
 
 

@@ -21,15 +21,15 @@ from torch import Tensor
 from torch.nn import functional
 from tqdm import tqdm
 
-from cutout_build.quantize.calibrate import calibrated
+from cutout_build.quantize.calibrate import calibrated, equalized_by
 from cutout_build.quantize.equality import LARGEST_DIFFERENCE, proved_difference
 from cutout_build.quantize.fake_quant import FakeQuant
+from cutout_build.quantize.gains import with_gains
 from cutout_build.quantize.photos import Photos
 from cutout_build.quantize.plan import quant_plan
-from cutout_build.quantize.qdq import write_qdq
 from cutout_build.quantize.settings import DistillSettings
 from cutout_build.quantize.torch_graph import TorchGraph
-from cutout_build.quantize.unit_scale import unit_scales
+from cutout_build.quantize.write import int8_graph
 from cutout_core.contract.engine import EngineManifest
 from cutout_core.contract.tensors import MATTING
 
@@ -51,8 +51,10 @@ def distill(
     With `steps` 0 it is only calibrated. keep: outputs of the convolutions that stay in float. Raises ValueError where
     the checkpoint was made with other settings, or where PyTorch does not compute what ONNX Runtime does.
     """
+    model = with_gains(model, keep)
     plan = quant_plan(model, keep)
     photos = Photos.load(settings.frames, settings.seed, settings.bank)
+    model = equalized_by(model, plan, calibration_samples(photos, manifest, settings))
     teacher, student = TorchGraph(model).requires_grad_(False), TorchGraph(model)
     full = manifest.input_size
     off = proved_difference(model, teacher, next(calibration_samples(photos, manifest, settings)))
@@ -95,8 +97,7 @@ def distill(
     trained = ModelProto()
     trained.CopyFrom(model)
     student.write_to(trained)
-    scaled, scales = unit_scales(trained, plan, fake.values())
-    return write_qdq(scaled, plan, scales)
+    return int8_graph(trained, plan, fake.values())
 
 
 def calibration_samples(

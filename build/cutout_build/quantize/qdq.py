@@ -52,7 +52,7 @@ def write_qdq(model: ModelProto, plan: QuantPlan, scales: dict[str, float]) -> M
             nodes += _pair(tensor, plan.groups[tensor])
     del graph.node[:]
     graph.node.extend(nodes)
-    _drop_unread(quantized)
+    drop_unread(quantized)
     return quantized
 
 
@@ -83,7 +83,8 @@ def _int8_weight(conv: NodeProto, initial: dict[str, TensorProto], model: ModelP
     return helper.make_node("DequantizeLinear", inputs, [f"{name}_dequantized"], f"{name}_dq", axis=0)
 
 
-def _drop_unread(model: ModelProto) -> None:
+def drop_unread(model: ModelProto) -> None:
+    """Removes the initialisers that no node reads."""
     read = {name for node in model.graph.node for name in node.input}
     kept = [tensor for tensor in model.graph.initializer if tensor.name in read]
     del model.graph.initializer[:]

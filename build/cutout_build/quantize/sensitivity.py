@@ -27,8 +27,7 @@ from cutout_build.quality.cache import cached, digest
 from cutout_build.quality.metrics import edge_band
 from cutout_build.quantize.layers import Layer, quantized_layers
 from cutout_build.quantize.plan import QuantPlan, quant_plan
-from cutout_build.quantize.qdq import write_qdq
-from cutout_build.quantize.unit_scale import unit_scales
+from cutout_build.quantize.write import int8_graph
 from cutout_build.reference import Inputs
 from cutout_core.contract.certificate import CPU_RUNTIME
 
@@ -101,8 +100,7 @@ def partial_graph(model: ModelProto, whole: QuantPlan, scales: dict[str, float],
     """The Q/DQ graph of `model` at the scales of the whole plan; convolutions whose outputs are in `keep` stay."""
     part = quant_plan(model, tuple(keep))
     own = {group: scales[whole.groups[tensor]] for tensor, group in part.groups.items()}
-    scaled, units = unit_scales(model, part, own)
-    return write_qdq(scaled, part, units)
+    return int8_graph(model, part, own)
 
 
 class _Trial:

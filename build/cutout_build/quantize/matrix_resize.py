@@ -1,0 +1,100 @@
+"""Resizes of few channels as two matrix products: the same numbers, in less time.
+
+A linear resize of a picture X is A · X · Bᵀ, where A and B hold each output's weights, and A is what the resize makes
+of the identity matrix. So the graph says it, and a runtime computes it once, when it loads the graph. Runtimes resize
+many channels at a time and take as long for one as for sixteen (OpenVINO 2026.4: 6 ms of CPU time from 64² to 512², a
+product 0.5 ms); a side output of U²-Net has one, a colour three.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper, shape_inference
+
+from cutout_build.quantize.qdq import drop_unread
+
+#: Resizes of at most so many channels, to sides of at least so many pixels, are replaced.
+CHANNELS, SIDE = 4, 128
+
+
+def matrix_resizes(model: ModelProto) -> ModelProto:
+    """A copy of `model` whose linear enlargements of few channels are matrix products."""
+    changed = ModelProto()
+    changed.CopyFrom(model)
+    shapes = _shapes(model)
+    matrices = _Matrices()
+    nodes: list[NodeProto] = []
+    for node in model.graph.node:
+        before, after = (shapes.get(name, ()) for name in ((*node.input, "")[0], node.output[0]))
+        if node.op_type != "Resize" or not _replaced(node, before, after):
+            nodes.append(node)
+            continue
+        across = matrices.of(node, before[3], after[3], axis=3)
+        down = matrices.of(node, before[2], after[2], axis=2)
+        wide = f"{node.output[0]}_wide"
+        nodes.append(helper.make_node("MatMul", [node.input[0], across], [wide], name=f"{node.name}_across"))
+        nodes.append(helper.make_node("MatMul", [down, wide], [node.output[0]], name=f"{node.name}_down"))
+    del changed.graph.node[:]
+    changed.graph.node.extend([*matrices.nodes, *nodes])
+    changed.graph.initializer.extend(matrices.constants)
+    drop_unread(changed)
+    return changed
+
+
+class _Matrices:
+    """The nodes that make the matrices, one for each kind of resize and pair of sides."""
+
+    def __init__(self) -> None:
+        self.nodes: list[NodeProto] = []
+        self.constants: list[TensorProto] = []
+        self._made: set[str] = set()
+
+    def of(self, resize: NodeProto, size: int, wanted: int, axis: int) -> str:
+        """The tensor [1, 1, wanted, size] for the axis 2, [1, 1, size, wanted] for 3."""
+        attributes = {attribute.name: helper.get_attribute_value(attribute) for attribute in resize.attribute}
+        centres = attributes.get("coordinate_transformation_mode", b"half_pixel").decode()
+        name = f"weights_{size}_{wanted}_{axis}_{centres}"
+        if name not in self._made:
+            self._made.add(name)
+            scales = [1.0] * 4
+            scales[axis] = wanted / size
+            self._constant(f"{name}_scales", np.array(scales, np.float32))
+            inputs = [self._identity(size), "", f"{name}_scales"]
+            self.nodes.append(helper.make_node("Resize", inputs, [name], name=name, **attributes))
+        return name
+
+    def _identity(self, size: int) -> str:
+        """The tensor [1, 1, size, size]."""
+        name = f"identity_{size}"
+        if name not in self._made:
+            self._made.add(name)
+            self._constant(f"{name}_shape", np.array([size, size], np.int64))
+            self._constant("first_axes", np.array([0, 1], np.int64))
+            self.nodes += [
+                helper.make_node("ConstantOfShape", [f"{name}_shape"], [f"{name}_zeros"], name=f"{name}_zeros"),
+                helper.make_node("EyeLike", [f"{name}_zeros"], [f"{name}_flat"], name=f"{name}_flat"),
+                helper.make_node("Unsqueeze", [f"{name}_flat", "first_axes"], [name], name=name),
+            ]
+        return name
+
+    def _constant(self, name: str, value: NDArray[Any]) -> None:
+        if name not in {tensor.name for tensor in self.constants}:
+            self.constants.append(numpy_helper.from_array(value, name))
+
+
+def _replaced(node: NodeProto, before: tuple[int, ...], after: tuple[int, ...]) -> bool:
+    if len(before) != 4 or len(after) != 4 or 0 in before[1:] or 0 in after[1:]:
+        return False
+    attributes = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+    larger = after[2] >= max(SIDE, before[2]) and after[3] >= max(SIDE, before[3])
+    return attributes.get("mode") == b"linear" and larger and before[1] == after[1] <= CHANNELS
+
+
+def _shapes(model: ModelProto) -> dict[str, tuple[int, ...]]:
+    """Of every tensor; 0 stands for a dimension that is not constant."""
+    graph = shape_inference.infer_shapes(model, strict_mode=True, data_prop=True).graph
+    values = [*graph.value_info, *graph.input, *graph.output]
+    return {value.name: tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim) for value in values}
