@@ -53,6 +53,7 @@ _POOL = 100
 def make_shots(kinds: Sequence[Kind], folder: Path, quality: str, seed: int) -> list[Shot]:
     """A pool in which each kind has its share; photos are drawn from `folder` with `seed`.
 
+    The kinds are spread evenly, so that who sends a part of the pool in order, as a closed loop does, sends the mix too.
     The encoded files are shared among the shots. Raises ValueError where the folder has no photo.
     """
     photos = sorted(path for path in folder.iterdir() if path.suffix.lower() in {".png", ".jpg", ".jpeg"})
@@ -60,7 +61,7 @@ def make_shots(kinds: Sequence[Kind], folder: Path, quality: str, seed: int) -> 
         raise ValueError(f"{folder} holds no PNG or JPEG")
     total = sum(kind.weight for kind in kinds)
     generator = random.Random(seed)
-    shots: list[Shot] = []
+    shots: list[tuple[float, Shot]] = []
     for kind in kinds:
         options = {"output": kind.output, "quality": quality}
         made = [
@@ -69,8 +70,9 @@ def make_shots(kinds: Sequence[Kind], folder: Path, quality: str, seed: int) -> 
             )
             for photo in generator.sample(photos, min(2, len(photos)))
         ]
-        shots += [made[number % len(made)] for number in range(max(1, round(_POOL * kind.weight / total)))]
-    return shots
+        count = max(1, round(_POOL * kind.weight / total))
+        shots += [((number + 0.5) / count, made[number % len(made)]) for number in range(count)]
+    return [shot for _, shot in sorted(shots, key=lambda placed: placed[0])]
 
 
 def photo_file(photo: Path, megapixels: float, encoding: str, seed: int = 0) -> bytes:

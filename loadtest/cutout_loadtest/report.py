@@ -16,8 +16,9 @@ from cutout_loadtest.stats import Step, knee, percentile, recovery_s, slope, sus
 
 #: Codes by which the service refuses work that it has no room for.
 REFUSALS = ("overloaded",)
-#: The memory slope leaves this first part of a run out, in which caches and heaps fill.
-_WARM_SHARE = 0.2
+#: The memory slope leaves this first part of a run out, in which heaps fill: they grow whenever more large photos than
+#: ever before happen to be in work at once, and keep most of it. A leak goes on in the second half.
+_WARM_SHARE = 0.5
 #: Seconds of an answer that still counts as good, where --deadline gives none.
 DEADLINE_S = 30.0
 
@@ -113,7 +114,8 @@ def _summary(
     capacity = float(setup.get("capacity") or math.nan)
     p50, p99 = percentile(latencies, 50), percentile(latencies, 99)
     first = _WARM_SHARE * watch.seconds
-    steady = [(at / 60, mb) for at, mb in zip(watch.times, watch.pss_mb, strict=True) if at >= first]
+    memory = [(at / 60, mb) for at, mb in zip(watch.times, watch.pss_mb, strict=True)]
+    warming, steady = [at for at in memory if at[0] * 60 < first], [at for at in memory if at[0] * 60 >= first]
     recovery = math.nan
     if setup["scenario"] == "burst":
         end = phases[0].seconds + phases[1].seconds
@@ -131,6 +133,7 @@ def _summary(
         "refusal_p95_ms": heaviest["refusal_ms"]["p95"],
         "recovery_s": recovery,
         "memory_slope_mb_per_min": slope([at for at, _ in steady], [mb for _, mb in steady]),
+        "memory_slope_first_half": slope([at for at, _ in warming], [mb for _, mb in warming]),
         "peak_pss_mb": max(watch.pss_mb, default=math.nan),
     }
 
