@@ -151,7 +151,7 @@ _OPERATORS: dict[str, Callable[..., Tensor]] = {
     "Neg": lambda a, x: -x,
     "Identity": lambda a, x: x,
     "Log": lambda a, x: torch.log(x),
-    "Sum": lambda a, *x: torch.stack(x).sum(0),
+    "Sum": lambda a, *x: sum(x[1:], x[0]),
     "ReduceMax": lambda a, x: x.amax(a["axes"], keepdim=bool(a.get("keepdims", 1))),
     "Add": lambda a, x, y: x + y,
     "Sub": lambda a, x, y: x - y,

@@ -7,12 +7,13 @@ import cutout_core.no_telemetry  # noqa: F401  # isort: skip
 import numpy as np
 import onnxruntime
 import pytest
-from onnx import ModelProto
+from onnx import ModelProto, TensorProto, helper
 
 torch = pytest.importorskip("torch")
 
-from cutout_build.quantize.calibrate import best_scale, calibrated  # noqa: E402
+from cutout_build.quantize.calibrate import best_scale, calibrated, equalized_by  # noqa: E402
 from cutout_build.quantize.fake_quant import FakeQuant  # noqa: E402
+from cutout_build.quantize.gains import with_gains  # noqa: E402
 from cutout_build.quantize.plan import quant_plan  # noqa: E402
 from cutout_build.quantize.qdq import QMAX, write_qdq  # noqa: E402
 from cutout_build.quantize.torch_graph import TorchGraph  # noqa: E402
@@ -32,6 +33,40 @@ def run(model: ModelProto, image: np.ndarray) -> np.ndarray:
 def test_it_computes_what_onnx_runtime_computes(model: ModelProto, image: np.ndarray) -> None:
     found = TorchGraph(model)({"IMAGE": torch.from_numpy(image)})["MASK"]
     np.testing.assert_allclose(found.detach().numpy(), run(model, image), atol=1e-5)
+
+
+def test_it_knows_the_operators_of_fused_networks(image: np.ndarray) -> None:
+    nodes = [
+        helper.make_node("Identity", ["IMAGE"], ["same"]),
+        helper.make_node("Mul", ["same", "same"], ["square"]),
+        helper.make_node("ReduceMax", ["square"], ["largest"], axes=[1, 2, 3], keepdims=1),
+        helper.make_node("Log", ["largest"], ["logarithm"]),
+        helper.make_node("Sum", ["square", "logarithm", "IMAGE"], ["MASK"]),
+    ]
+    made = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", 3, 16, 16]) for name in ("IMAGE", "MASK")]
+    graph = helper.make_graph(nodes, "fused", made[:1], made[1:])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    found = TorchGraph(model)({"IMAGE": torch.from_numpy(image)})["MASK"]
+    np.testing.assert_allclose(found.numpy(), run(model, image), atol=1e-5)
+
+
+def test_a_gain_that_joins_activations_fills_their_range(evidence: ModelProto) -> None:
+    model = with_gains(evidence)
+    plan = quant_plan(model)
+    pictures = np.random.default_rng(5).uniform(-0.5, 0.5, (4, 1, 3, 16, 16)).astype(np.float32)
+    samples = [{"IMAGE": torch.from_numpy(picture)} for picture in pictures]
+    ready = equalized_by(model, plan, iter(samples))
+    largest: dict[str, float] = {}
+
+    def measure(name: str, value: torch.Tensor) -> torch.Tensor:
+        largest[name] = max(largest.get(name, 0.0), float(value.detach().abs().max()))
+        return value
+
+    for sample in samples:
+        TorchGraph(ready)(sample, measure)
+    assert largest["twice_scaled"] == pytest.approx(QMAX, rel=0.15)
+    assert 0.8 * QMAX < largest["stem"] < 4 * QMAX  # rare outliers are clipped
+    np.testing.assert_allclose(run(ready, pictures[0]), run(evidence, pictures[0]), atol=1e-5)
 
 
 def test_the_student_computes_what_the_written_graph_computes(model: ModelProto, image: np.ndarray) -> None:
