@@ -49,7 +49,8 @@ gpu-check: models  ## Build, check and measure every plan on this machine's GPU;
 demo: models  ## Cut out real photos, or your own: make demo IMAGE=photo.jpg (or a folder)
 	@$(BIN)/python client/demo/run.py $(if $(IMAGE),"$(IMAGE)","$$($(BIN)/python -m cutout_build photos --folder)")
 
-serve: models  ## Serve on CUTOUT_HTTP_PORT (8080) and CUTOUT_GRPC_PORT (8081) until Ctrl-C
+serve: $(STAMP)  ## Serve on CUTOUT_HTTP_PORT (8080) and CUTOUT_GRPC_PORT (8081) until Ctrl-C
+	@$(BIN)/python -m cutout_build models --quiet $(if $(ENGINE),--engine $(ENGINE)) $(if $(HIGH),--high)
 	@exec $(BIN)/python -m cutout_gateway
 
 test: lint models  ## All tests, the real Triton included

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from cutout_core.contract import ERROR_TABLE, OPTION_HELP, RULE_MEANINGS, WARNING_MEANINGS
 from cutout_core.contract.presets import PRESETS
+from cutout_gateway.http_docs import RESULT_HEADERS
 from cutout_gateway.settings import Settings
 
 README = Path(__file__).parents[1] / "README.md"
@@ -23,6 +24,11 @@ _SETTINGS = (
 def options_table() -> str:
     rows = [f"| `{name}` | {text} |" for name, text in OPTION_HELP.items()]
     return "\n".join(["| option | values |", "|---|---|", *rows])
+
+
+def headers_table() -> str:
+    rows = [f"| `{name}` | {text} |" for name, text in RESULT_HEADERS.items()]
+    return "\n".join(["| header | meaning |", "|---|---|", *rows])
 
 
 def errors_table() -> str:
@@ -70,6 +76,7 @@ def rules_table() -> str:
 
 DOCS_TABLES = {"presets": presets_table, "rules": rules_table}
 TABLES = {
+    "headers": headers_table,
     "options": options_table,
     "errors": errors_table,
     "warnings": warnings_table,

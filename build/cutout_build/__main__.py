@@ -54,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     models = commands.add_parser("models", help="build the engines of the catalogue into the cache")
     models.add_argument("--force", action="store_true", help="build again even if nothing has changed")
+    models.add_argument("--quiet", action="store_true", help="say nothing of engines that are up to date")
     gpu_commands.add(commands)
     engines = commands.add_parser("engines", help="build and certify every precision; writes engines.json and .md")
     certificate_command.add(engines)
@@ -81,6 +82,8 @@ def _models(options: argparse.Namespace) -> None:
     for engine in _chosen(options):
         began = time.monotonic()
         built = build_engine(engine, force=options.force)
+        if options.quiet and not built.fresh:
+            continue
         for line in _summary(built, time.monotonic() - began):
             print(line)
 

@@ -31,6 +31,7 @@ from cutout_client._exceptions import (
     Unavailable,
     UnsupportedOperation,
     UploadTimeout,
+    WrongProtocol,
 )
 from cutout_client._many import ManyItem, ManyOutcome
 from cutout_client._messages import CutoutResult, Operation, Reply, Request
@@ -75,5 +76,6 @@ __all__ = [
     "Unavailable",
     "UnsupportedOperation",
     "UploadTimeout",
+    "WrongProtocol",
     "__version__",
 ]

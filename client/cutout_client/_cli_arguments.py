@@ -6,8 +6,16 @@ import argparse
 import math
 import os
 from collections.abc import Callable
+from typing import NoReturn
 
 from cutout_client._client import DEFAULT_URL
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong with the arguments in one line, instead of after the whole usage; exit status 2."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message.rstrip('.')}; see {self.prog} --help\n")
 
 
 def positive(text: str) -> float:

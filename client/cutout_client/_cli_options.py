@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from typing import Any
 
 from cutout_client._cli_arguments import positive
@@ -16,7 +17,7 @@ FLAG_OPTIONS = ("crop", "semitransparency", "decontaminate", "cleanup")
 
 #: How argparse reads each option that is more than text; the other ones' name for their value.
 _ARGUMENTS: dict[str, dict[str, Any]] = {
-    "output": {"choices": OUTPUTS},
+    "output": {"choices": OUTPUTS, "type": lambda text: "jpeg" if text == "jpg" else text},
     "mode": {"choices": MODE_CHOICES},
     "icc": {"choices": ICC_MODES},
     "channels": {"choices": CHANNELS},
@@ -33,9 +34,27 @@ _ARGUMENTS: dict[str, dict[str, Any]] = {
 
 def add_options(group: argparse._ArgumentGroup) -> None:
     """Adds a flag for every option (`max_bytes` is `--max-bytes`), and --background-image."""
-    for name, text in OPTION_HELP.items():
+    for name in OPTION_HELP:
         names = (["-f"] if name == "output" else []) + [f"--{name.replace('_', '-')}"]
         more = " Default: by the suffix of -o, else png or the preset's." if name == "output" else ""
         how = _ARGUMENTS.get(name, {"metavar": name.upper()})
-        group.add_argument(*names, help=text.replace("`", "").replace("%", "%%") + more, **how)
-    group.add_argument("--background-image", metavar="FILE", help="a picture to put behind every subject")
+        group.add_argument(*names, help=option_help(name) + more, **how)
+    group.add_argument(
+        "--background-image",
+        metavar="FILE",
+        help="a picture to put behind every subject, in place of --background; it covers the result from its centre",
+    )
+
+
+def option_help(name: str) -> str:
+    """`OPTION_HELP` as argparse takes it, with other options called by what is typed: `crop` is --crop.
+
+    A word that is a value of the option itself (`alpha` of `channels`) is not meant as an option.
+    """
+    values = _ARGUMENTS.get(name, {}).get("choices", ())
+
+    def typed(match: re.Match[str]) -> str:
+        word = match[1]
+        return f"--{word.replace('_', '-')}" if word in OPTION_HELP and word not in values else word
+
+    return re.sub("`([^`]*)`", typed, OPTION_HELP[name]).replace("%", "%%")

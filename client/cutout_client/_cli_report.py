@@ -1,4 +1,5 @@
-"""What the command line tells: progress, warnings and a summary on standard error, `--json` on standard output.
+"""What the command line tells: the paths that were written, or `--json`, on standard output; progress, warnings and a
+summary on standard error.
 
 The bar is for a terminal and several images; a log file gets whole lines only.
 """
@@ -6,14 +7,16 @@ The bar is for a terminal and several images; a log file gets whole lines only.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from cutout_client._cli_plan import Job
-from cutout_client._exceptions import CutoutClientError, ServiceError
+from cutout_client._exceptions import CutoutClientError, ServiceError, TransportError
 from cutout_client._messages import CutoutResult
 from cutout_core.contract import RULE_MEANINGS, WARNING_MEANINGS
 
@@ -33,7 +36,7 @@ class Report:
     done: int = 0
     skipped: int = 0
     failures: list[tuple[Job, Exception]] = field(default_factory=list)
-    unreachable: bool = False
+    unreachable: TransportError | None = None
 
     def __post_init__(self) -> None:
         self._bar = tqdm(
@@ -68,6 +71,8 @@ class Report:
             "request_id": result.request_id,
         }
         self._tell(job, outcome)
+        if job.target is not None and not (self.as_json or self.quiet):
+            _print_path(job.target)
 
     def skip(self, job: Job) -> None:
         self.skipped += 1
@@ -101,6 +106,15 @@ class Report:
             tqdm.write(json.dumps(line, ensure_ascii=False), file=sys.stdout)
             sys.stdout.flush()
         self._bar.update()
+
+
+def _print_path(path: Path) -> None:
+    """As bytes: a file's name need not be text in the terminal's encoding."""
+    if sys.stdout is not None:
+        with tqdm.external_write_mode(file=sys.stdout):
+            sys.stdout.flush()
+            sys.stdout.buffer.write(os.fsencode(path) + b"\n")
+            sys.stdout.buffer.flush()
 
 
 def describe(error: Exception) -> str:

@@ -12,7 +12,7 @@ from cutout_client._cli_plan import Job
 from cutout_client._cli_report import Report
 from cutout_client._client import AsyncClient
 from cutout_client._config import Retry, Timeout
-from cutout_client._exceptions import ConnectError, CutoutClientError, TransportError
+from cutout_client._exceptions import ConnectError, CutoutClientError, ProtocolError, TransportError, WrongProtocol
 from cutout_client._files import write_atomically
 from cutout_client._messages import CutoutResult
 from cutout_client._options import CutoutOptions
@@ -77,9 +77,10 @@ class _Runner:
                 sys.stdout.buffer.flush()
             else:
                 await asyncio.to_thread(_write, job.target, result.data)
-        except ConnectError as error:
-            self._report.fail(job, error)
-            await self._look_for_server()
+        except (ConnectError, ProtocolError) as error:
+            gone = await self._look_for_server()
+            # A port of another protocol may hang up while a photo is sent; only the small question learns why.
+            self._report.fail(job, gone if isinstance(gone, WrongProtocol) else error)
         except (CutoutClientError, OSError) as error:
             self._report.fail(job, error)
         else:
@@ -91,14 +92,16 @@ class _Runner:
             image, background_image=settings.background_image, **settings.options
         )
 
-    async def _look_for_server(self) -> None:
-        """Tells a server that is gone from one that dropped a single request."""
+    async def _look_for_server(self) -> TransportError | None:
+        """Tells a server that is gone, or none of Cutout's, from one that dropped a single request."""
         try:
             await self._client.ready()
-        except TransportError:
-            self._report.unreachable = True
+        except TransportError as error:
+            self._report.unreachable = error
+            return error
         except CutoutClientError:
-            return
+            pass
+        return None
 
 
 def _write(target: Path, data: bytes) -> None:

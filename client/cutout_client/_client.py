@@ -274,7 +274,7 @@ def _expect(kind: type[_T], reply: object) -> _T:
 
 
 def _named(error: CutoutClientError, request: Request) -> CutoutClientError:
-    """`error` with the request's id, which is then in no answer."""
-    if error.request_id is None and request.request_id:
+    """`error` with the request's id, which is then in no answer; without one where no server's log has it."""
+    if error.request_id is None and request.request_id and error.arrived:
         error.request_id = request.request_id
     return error

@@ -6,6 +6,7 @@
     │   ├── ConnectError           nobody listens, or the connection broke before the answer (a ConnectionError)
     │   ├── TimeoutError_          the caller's total time ran out here (a built-in TimeoutError)
     │   └── ProtocolError          something answered that is no Cutout server, or a proxy in front of one
+    │       └── WrongProtocol      the URL's scheme says HTTP and the port speaks gRPC, or the other way round
     └── ServiceError               the server refused or failed; has the code of the error table
         ├── InvalidRequest         empty_body, missing_image, malformed_request, unknown_option, invalid_option,
         │                          quality_not_installed, url_fetching_off, invalid_url, download_failed, not_found,
@@ -36,12 +37,14 @@ from cutout_core.contract import ERROR_TABLE, ErrorCode
 class CutoutClientError(Exception):
     """Every error of this package.
 
-    message: one sentence. request_id: the id under which the server's log knows the request.
-    retryable: whether the same request may succeed later. retry_after_s: seconds to wait first, where told.
+    message: one sentence. request_id: the id under which the server's log knows the request, None where it never
+    came to one. retryable: whether the same request may succeed later. retry_after_s: seconds to wait first, where
+    told. arrived: whether a Cutout server may have got the request.
     """
 
     retryable: bool = False
     retry_after_s: float | None = None
+    arrived: bool = True
 
     def __init__(self, message: str, *, request_id: str | None = None) -> None:
         super().__init__(message)
@@ -83,6 +86,12 @@ class ProtocolError(TransportError):
         super().__init__(message, request_id=request_id)
         self.http_status = http_status
         self.retryable = http_status in (429, 502, 503)
+
+
+class WrongProtocol(ProtocolError):
+    """The port does not speak what the URL's scheme says; the message tells which address is meant instead."""
+
+    arrived = False
 
 
 class ServiceError(CutoutClientError):

@@ -6,6 +6,7 @@ The contract's messages are used without generated stubs: a method is its path a
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -24,6 +25,7 @@ from cutout_client._exceptions import (
     TooLarge,
     TransportError,
     UnsupportedOperation,
+    WrongProtocol,
     exception_type,
 )
 from cutout_client._messages import CutoutResult, Operation, Reply, Request
@@ -40,6 +42,15 @@ STREAM_PATH = "/cutout.v1.BackgroundRemoval/RemoveBackgrounds"
 #: grpc.health.v1: HealthCheckRequest of the whole server, and HealthCheckResponse with status SERVING, encoded.
 _HEALTH_OF_SERVER = b""
 _SERVING = b"\x08\x01"
+
+
+#: How gRPC says that the answer is none of HTTP/2, and that there was no connection at all.
+_UNREADABLE = re.compile("Failed parsing HTTP/2|http1.x server")
+_NO_CONNECTION = re.compile("failed to connect|errors resolving|DNS resolution failed", re.IGNORECASE)
+_NO_GRPC = (
+    "no gRPC is spoken there: an HTTP port is given as http://host:port; the gRPC port is 8081 unless it was set "
+    "otherwise"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +119,13 @@ def error_of(failed: FailedCall, request: Request) -> CutoutClientError:
 
 def _transport_error(status: grpc.StatusCode, details: str, request: Request) -> CutoutClientError:
     request_id = request.request_id or None
+    if status is grpc.StatusCode.UNAVAILABLE and _UNREADABLE.search(details):
+        return WrongProtocol(_NO_GRPC)
     if status is grpc.StatusCode.UNAVAILABLE:
-        return ConnectError(details, request_id=request_id)
+        arrived = not _NO_CONNECTION.match(details)
+        gone = ConnectError(details, request_id=request_id if arrived else None)
+        gone.arrived = arrived
+        return gone
     if status is grpc.StatusCode.DEADLINE_EXCEEDED:
         return TimeoutError_("no answer within the call's total time", request_id=request_id)
     if status is grpc.StatusCode.CANCELLED:

@@ -5,6 +5,7 @@ its kin, except for addresses of this machine.
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -13,7 +14,7 @@ import httpx
 
 from cutout_client._config import Timeout
 from cutout_client._endpoint import Endpoint
-from cutout_client._exceptions import ConnectError, ProtocolError, TimeoutError_, TransportError
+from cutout_client._exceptions import ConnectError, ProtocolError, TimeoutError_, TransportError, WrongProtocol
 from cutout_client._http_wire import HttpAnswer, decode, encode
 from cutout_client._messages import Reply, Request
 
@@ -22,6 +23,12 @@ _PIECE = 256 * 1024
 #: Idle connections are dropped before a server does (5 s is a common default), seconds.
 _LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=3.0)
 _LATE = "no answer within the call's total time"
+#: How h11 says that an answer's first bytes are none of HTTP/1.1, as the frames of HTTP/2 (RFC 9113) are not.
+_UNREADABLE = re.compile("illegal (request|status) line")
+_NO_HTTP = (
+    "no HTTP/1.1 is spoken there: a gRPC port is given as grpc://host:port, one with TLS as https://; the HTTP port is "
+    "8080 unless it was set otherwise"
+)
 
 
 class HTTPTransport:
@@ -133,12 +140,18 @@ def _pieces_of(response: httpx.Response, limits: _PhaseLimits) -> Iterator[bytes
 
 def _translate(error: httpx.HTTPError, late: bool) -> TransportError:
     reason = str(error) or type(error).__name__
+    translated: TransportError
     if isinstance(error, httpx.ConnectTimeout) and not late:
-        return ConnectError("the server did not accept the connection in time")
-    if isinstance(error, httpx.TimeoutException):
+        translated = ConnectError("the server did not accept the connection in time")
+    elif isinstance(error, httpx.TimeoutException):
         return TimeoutError_(_LATE)
-    if isinstance(error, httpx.NetworkError | httpx.RemoteProtocolError | httpx.ProxyError):
-        return ConnectError(reason)
-    if isinstance(error, httpx.DecodingError):
+    elif isinstance(error, httpx.RemoteProtocolError) and _UNREADABLE.match(reason):
+        return WrongProtocol(_NO_HTTP)
+    elif isinstance(error, httpx.NetworkError | httpx.RemoteProtocolError | httpx.ProxyError):
+        translated = ConnectError(reason)
+    elif isinstance(error, httpx.DecodingError):
         return ProtocolError(f"the answer's content encoding is broken: {reason}")
-    return TransportError(reason)
+    else:
+        translated = TransportError(reason)
+    translated.arrived = not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
+    return translated

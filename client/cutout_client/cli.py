@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import cast
 
 from cutout_client._bulk.command import main as bulk
-from cutout_client._cli_arguments import add_connection, count_from, key_of, positive
+from cutout_client._cli_arguments import Parser, add_connection, count_from, key_of, positive
 from cutout_client._cli_options import FLAG_OPTIONS, add_options
 from cutout_client._cli_plan import Plan, UsageError, make_plan
 from cutout_client._cli_report import Report
 from cutout_client._cli_run import RunSettings, run_jobs
 from cutout_client._config import Retry, Timeout
 from cutout_client._endpoint import Endpoint
+from cutout_client._exceptions import ProtocolError
 from cutout_client._options import CutoutOptions
 from cutout_client._version import __version__
 from cutout_core.contract import OPTION_HELP, CutoutError, Options
@@ -42,12 +43,13 @@ examples:
   CUTOUT_SERVER=grpc://10.0.0.7:8081 cutout photo.jpg
   cutout bulk manifest.csv -o results/      many thousands, taken up again where they were left: cutout bulk --help
 
+The path of each file that was written is a line on standard output; all else goes to standard error.
 An existing result is skipped unless --overwrite is given, so that an interrupted run is taken up again by the
 same command. Files are written whole or not at all. Folders give their image files (by suffix); hidden files are
 left out. Photos of one name (a.jpg, a.webp) become a.jpg.png and a.webp.png.
 
 exit status:
-  0 all done   1 some failed (listed at the end)   2 wrong usage   3 no server answers   130 interrupted
+  0 all done   1 some failed (listed at the end)   2 wrong usage   3 no Cutout server answers   130 interrupted
 """
 
 
@@ -83,10 +85,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return SOME_FAILED
     report.close()
-    if report.unreachable:
+    if report.unreachable is not None:
+        gone = not isinstance(report.unreachable, ProtocolError)
         print(
-            f"no server answers at {settings.server}: is `make serve` running? "
-            "Another address goes into --server or CUTOUT_SERVER.",
+            f"no {'' if gone else 'Cutout '}server answers at {settings.server}"
+            f"{': is `make serve` running?' if gone else '.'} Another address goes into --server or CUTOUT_SERVER.",
             file=sys.stderr,
         )
         return UNREACHABLE
@@ -114,7 +117,7 @@ def _settings(args: argparse.Namespace, plan: Plan) -> RunSettings:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="cutout",
         description="Removes the background of photos with a Cutout server.",
         epilog=_EPILOG,
@@ -139,7 +142,9 @@ def _parser() -> argparse.ArgumentParser:
         "--retries", type=count_from(0), default=2, help="tries after the first, where an error may pass (2)"
     )
     running.add_argument("--overwrite", action="store_true", help="replace existing results instead of skipping them")
-    running.add_argument("--json", action="store_true", help="one JSON line for each image on standard output")
-    running.add_argument("-q", "--quiet", action="store_true", help="no progress, warnings or summary; errors only")
+    running.add_argument("--json", action="store_true", help="one JSON line for each image, in place of the paths")
+    running.add_argument(
+        "-q", "--quiet", action="store_true", help="no paths, progress, warnings and summary; only errors"
+    )
     running.add_argument("--version", action="version", version=f"cutout {__version__}")
     return parser

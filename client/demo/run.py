@@ -139,20 +139,25 @@ def main() -> int:
     register_heif_opener()
     photos = find_photos([path.expanduser() for path in options.photos])
     options.out.mkdir(parents=True, exist_ok=True)
-    print("starting Triton and the gateway ...")
+    sheet = options.out / "contact_sheet.png"
+    print("starting Triton and the gateway ...", flush=True)
     started = time.monotonic()
     with running_service() as (http_url, grpc_url):
-        print(f"ready after {time.monotonic() - started:.1f} s")
+        print(f"ready after {time.monotonic() - started:.1f} s", flush=True)
         rows, failures = cut_out(photos, {"http": http_url, "grpc": grpc_url}, options.out)
         if rows:
-            sheet = options.out / "contact_sheet.png"
             write_contact_sheet([sheet_row(row.file, row.result) for row in rows], sheet)
             images = [row.file.read_bytes() for row in rows]
-            report = run_closed_loop(http_url, images, requests=max(_LOAD_REQUESTS, len(images)), concurrency=4)
-            print(f"\nrate over HTTP, 4 callers: {report}\n")
-            for row in rows:
-                print(f"cut-out:       {row.written.resolve()}")
-            print(f"contact sheet: {sheet.resolve()}")
+            requests = max(_LOAD_REQUESTS, len(images))
+            print(f"\nmeasuring the rate: {requests} requests by 4 callers ...", flush=True)
+            report = run_closed_loop(http_url, images, requests=requests, concurrency=4)
+            print(f"rate over HTTP, 4 callers: {report}")
+        print("stopping the service ...", flush=True)
+    if rows:
+        print()
+        for row in rows:
+            print(f"cut-out:       {row.written.resolve()}")
+        print(f"contact sheet: {sheet.resolve()}")
     return 1 if failures else 0
 
 

@@ -55,7 +55,8 @@ class StreamApi:
         finally:
             self._open -= 1
         if error is not None:
-            log.info("stream %s ended: %s", stream_id, error)
+            fields = {"request_id": stream_id, "code": error.code.value}
+            log.info("stream %s ended: %s", stream_id, error, extra={"fields": fields})
             await abort(context, error, stream_id)
 
     def _admitted(self, context: grpc.aio.ServicerContext) -> Caller:

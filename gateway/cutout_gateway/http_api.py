@@ -110,7 +110,13 @@ def create_app(
     @app.get("/readyz", summary="Whether requests would be served", responses={503: {"description": "Not ready."}})
     async def readyz() -> JSONResponse:
         state = service.readiness
-        body = {"ready": service.ready, "qualities": state.qualities, "reason": state.reason}
+        body = {
+            "ready": service.ready,
+            "qualities": state.qualities,
+            "reason": state.reason,
+            "not_installed": state.not_installed,
+            "reasons": state.reasons,
+        }
         return JSONResponse(body, 200 if service.ready else 503)
 
     @app.get("/info", summary="Limits, models, profile and versions")

@@ -42,18 +42,19 @@ _SCHEMAS: dict[str, dict[str, Any]] = {
 
 _IMAGE_URL = "URL of the photo, in the place of `image`; only where the server downloads from URLs."
 
-_RESULT_HEADERS = {
+#: Every header of a result that is an image, and what it tells.
+RESULT_HEADERS = {
     "X-Request-Id": "The request's id, the caller's or a new one.",
     "X-Cutout-Width": "Width of the result, pixels.",
     "X-Cutout-Height": "Height of the result, pixels.",
     "X-Cutout-Source-Width": "Width of the upright photo, pixels.",
     "X-Cutout-Source-Height": "Height of the upright photo, pixels.",
-    "X-Cutout-Source-Format": "Format of the photo.",
-    "X-Cutout-Quality": "The quality that ran.",
+    "X-Cutout-Source-Format": "Format of the photo, e.g. `jpeg`.",
+    "X-Cutout-Quality": "The quality that ran: `fast`, `standard` or `high`.",
     "X-Cutout-Mode": "The matting's mode, the caller's or the automatic choice; absent without matting.",
     "X-Cutout-Confidence": "Probability that the cut-out shows the right thing, 0..1; absent where unknown.",
     "X-Cutout-Coverage": "Mean alpha of the result, 0..1.",
-    "X-Cutout-Subject": "left,top,width,height of the subject in the result; absent without a subject.",
+    "X-Cutout-Subject": "`left,top,width,height` of the subject in the result, pixels; absent without a subject.",
     "X-Cutout-Warnings": "Comma-separated warnings; absent without any.",
     "X-Cutout-Violations": "Comma-separated rules of the preset that the result violates; absent without any.",
     "Server-Timing": "Milliseconds by stage (W3C Server Timing).",
@@ -177,7 +178,7 @@ def _responses() -> dict[int | str, dict[str, Any]]:
                 "application/json": {"schema": _JSON_RESULT},
             },
             "headers": {
-                name: {"description": text, "schema": {"type": "string"}} for name, text in _RESULT_HEADERS.items()
+                name: {"description": text, "schema": {"type": "string"}} for name, text in RESULT_HEADERS.items()
             },
         }
     }

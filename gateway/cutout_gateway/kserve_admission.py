@@ -16,6 +16,7 @@ from cutout_core.contract import CutoutError, ErrorCode
 from cutout_core.contract.tensors import ENSEMBLES, MODELS
 from cutout_gateway.access import Caller
 from cutout_gateway.kserve_facts import InferFacts
+from cutout_gateway.logs import log_request
 from cutout_gateway.metrics import OK
 from cutout_gateway.service import CutoutService
 
@@ -101,17 +102,17 @@ class KserveAdmission:
             raise
         finally:
             self._count(call, outcome, size, pixels)
-            milliseconds = (time.monotonic() - call.received) * 1000
-            log.info(
-                "request %s %s %s model=%s bytes_in=%d bytes_out=%d ms=%.1f%s",
+            log_request(
+                log,
                 call.request_id,
                 call.protocol,
                 outcome,
-                _label(call.model),
-                call.size,
-                size,
-                milliseconds,
-                f" ({detail})" if detail else "",
+                detail=detail,
+                model=_label(call.model),
+                bytes_in=call.size,
+                bytes_out=size,
+                ms=round((time.monotonic() - call.received) * 1000, 1),
+                key=call.caller.name,
             )
 
     def _deadline(self, call: InferCall) -> float:

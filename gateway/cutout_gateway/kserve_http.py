@@ -84,7 +84,7 @@ class KserveHttp:
                 self._service.refused(PROTOCOL, request_id, error)
             response = _refusal(error)
         except Exception as error:
-            log.error("request %s failed", request_id, exc_info=error)
+            log.error("request %s failed", request_id, exc_info=error, extra={"fields": {"request_id": request_id}})
             response = _refusal(CutoutError(ErrorCode.INTERNAL))
         response.headers["X-Request-Id"] = request_id
         return Bounded(response, self._settings.send_timeout_s)

@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from importlib.metadata import version
 
 import httpx
@@ -18,7 +19,7 @@ import uvicorn
 from cutout_core.contract import FORMATS, OPTION_HELP
 from cutout_core.contract.engine import EngineManifest
 from cutout_core.contract.paths import engines_root
-from cutout_core.contract.tensors import ENSEMBLES
+from cutout_core.contract.tensors import ENSEMBLES, QUALITY_ENGINES
 from cutout_gateway.access import Access, describe_access
 from cutout_gateway.admission import Admission, Budget
 from cutout_gateway.batcher import Batcher
@@ -28,6 +29,7 @@ from cutout_gateway.http_api import create_app
 from cutout_gateway.http_protocol import HttpProtocol
 from cutout_gateway.kserve import KserveEdges
 from cutout_gateway.metrics import Metrics
+from cutout_gateway.readiness_log import ReadinessLog
 from cutout_gateway.service import CutoutService
 from cutout_gateway.settings import Settings
 from cutout_gateway.triton import Readiness, TritonClient
@@ -40,6 +42,12 @@ _PROBE_FAST_S, _PROBE_SLOW_S = 0.25, 1.0
 
 #: How long callers may take to read what was finished before the stop, seconds.
 _SEND_GRACE_S = 5.0
+
+#: Why an embedded Triton lacks a quality that is built.
+_NOT_SERVED = (
+    "Built, but not served: since this server started, and a restart adds it, or its files are damaged, and the log "
+    "tells."
+)
 
 
 class _Uvicorn(uvicorn.Server):
@@ -82,11 +90,12 @@ class Server:
         describe_access(access, (settings.http_host, settings.grpc_host))
         with _listen(settings.http_host, settings.http_port) as listener:
             self.http_port = listener.getsockname()[1]
+            news = ReadinessLog()
             async with self._triton() as triton:
-                await self._serve(triton, listener, access)
+                await self._serve(triton, listener, access, news)
         log.info("stopped")
 
-    async def _serve(self, triton: TritonClient, listener: socket.socket, access: Access) -> None:
+    async def _serve(self, triton: TritonClient, listener: socket.socket, access: Access, news: ReadinessLog) -> None:
         settings = self.settings
         budget = Budget(
             settings.max_in_flight,
@@ -131,7 +140,7 @@ class Server:
         )
         self.grpc_port = await grpc_api.start()
         http_task = asyncio.create_task(http.serve(sockets=[listener]))
-        watch_task = asyncio.create_task(self._watch(triton, service, grpc_api))
+        watch_task = asyncio.create_task(self._watch(triton, service, grpc_api, news))
         stop_task = asyncio.create_task(self._stop.wait())
         address = f"http://{settings.http_host}:{self.http_port}"
         log.info("HTTP on %s (a page to try it; the API is described at %s/docs)", address, address)
@@ -195,7 +204,7 @@ class Server:
     def _triton_http_url(self) -> str | None:
         return self._embedded.http_url if self._embedded is not None else self.settings.triton_http_url
 
-    async def _watch(self, triton: TritonClient, service: CutoutService, grpc_api: GrpcApi) -> None:
+    async def _watch(self, triton: TritonClient, service: CutoutService, grpc_api: GrpcApi, news: ReadinessLog) -> None:
         """Probes Triton for ever; a death of the embedded one is known at once, not at the next probe."""
         was_ready = False
         counted = 0
@@ -203,6 +212,7 @@ class Server:
             self._changed.clear()
             readiness = await self._probe(triton)
             service.set_readiness(readiness)
+            news.tell(readiness)
             if self._embedded is not None and self._embedded.restarts > counted:
                 self.metrics.restarts.inc(self._embedded.restarts - counted)
                 counted = self._embedded.restarts
@@ -214,7 +224,6 @@ class Server:
                     self.metrics.set_build(self.settings.profile, self._triton_version)
                     self.metrics.set_engines(await triton.engine_parameters())
                     self._write_ready_file()
-                    log.info("ready")
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_PROBE_SLOW_S if was_ready else _PROBE_FAST_S):
                     await self._changed.wait()
@@ -223,6 +232,9 @@ class Server:
         if self._embedded is not None and not self._embedded.alive:
             return Readiness(reason="Triton is being restarted.")
         readiness = await triton.readiness()
+        if self._embedded is not None:
+            built = {quality: _NOT_SERVED for quality in readiness.absent if _is_built(quality)}
+            readiness = replace(readiness, faults=readiness.faults | built)
         for quality, ready in readiness.qualities.items():
             ensemble = ENSEMBLES[quality]
             if ready and triton.suspect(ensemble) and not await triton.answers(ensemble):
@@ -244,6 +256,8 @@ class Server:
             "url_fetching": settings.fetch_urls,
             "ready": service.ready,
             "qualities": service.readiness.qualities or dict.fromkeys(ENSEMBLES, False),
+            "not_installed": service.readiness.not_installed,
+            "reasons": service.readiness.reasons,
             "engines": engines,
             "formats": list(FORMATS),
             "options": OPTION_HELP,
@@ -288,6 +302,11 @@ def _listen(host: str, port: int) -> socket.socket:
             f"HTTP cannot listen on {host}:{port} ({error.strerror}); set CUTOUT_HTTP_HOST or CUTOUT_HTTP_PORT"
         ) from error
     return listener
+
+
+def _is_built(quality: str) -> bool:
+    """Whether every engine of the quality is in this machine's cache."""
+    return all((engines_root() / engine).is_dir() for engine in QUALITY_ENGINES[quality])
 
 
 def _provenance(model: str) -> dict[str, str]:

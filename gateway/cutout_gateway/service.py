@@ -17,6 +17,7 @@ from cutout_core.imaging.header import ImageHeader, read_header
 from cutout_gateway.access import Access
 from cutout_gateway.admission import Admission
 from cutout_gateway.batcher import Batcher, Row
+from cutout_gateway.logs import log_request
 from cutout_gateway.metrics import OK, Metrics
 from cutout_gateway.requests import CutoutReply, CutoutRequest
 from cutout_gateway.triton import Readiness
@@ -58,8 +59,6 @@ class CutoutService:
 
     def set_readiness(self, readiness: Readiness) -> None:
         """Takes the newest probe of Triton."""
-        if readiness != self.readiness:
-            log.info("%s", readiness)
         self.readiness = readiness
         for quality in ENSEMBLES:
             self.metrics.ready.labels(quality).set(readiness.qualities.get(quality, False))
@@ -81,7 +80,7 @@ class CutoutService:
             raise
         except Exception:
             outcome = ErrorCode.INTERNAL.value
-            log.exception("request %s failed", request.request_id)
+            log.exception("request %s failed", request.request_id, extra={"fields": {"request_id": request.request_id}})
             raise CutoutError(ErrorCode.INTERNAL) from None
         finally:
             self._count(request.protocol, outcome, options)
@@ -91,7 +90,7 @@ class CutoutService:
     def refused(self, protocol: str, request_id: str, error: CutoutError) -> None:
         """Counts and logs a request that never became a `CutoutRequest`; the edges call it."""
         self._count(protocol, error.row.metric_label, None)
-        log.info("request %s %s %s (%s)", request_id, protocol, error.row.metric_label, error.message)
+        log_request(log, request_id, protocol, error.row.metric_label, detail=error.message)
 
     def _count(self, protocol: str, outcome: str, options: Options | None) -> None:
         labels = (options.quality, options.output) if options else ("none", "none")
@@ -188,16 +187,14 @@ class CutoutService:
 
 
 def _log_request(request: CutoutRequest, outcome: str, detail: str, reply: CutoutReply | None) -> None:
-    milliseconds = (time.monotonic() - request.received) * 1000
-    log.log(
-        logging.WARNING if outcome == ErrorCode.INTERNAL.value else logging.INFO,
-        "request %s %s %s bytes_in=%d bytes_out=%d ms=%.1f%s%s",
+    log_request(
+        log,
         request.request_id,
         request.protocol,
         outcome,
-        len(request.image),
-        len(reply.result) if reply else 0,
-        milliseconds,
-        f" key={request.caller.name}" if request.caller.name else "",
-        f" ({detail})" if detail else "",
+        detail=detail,
+        bytes_in=len(request.image),
+        bytes_out=len(reply.result) if reply else 0,
+        ms=round((time.monotonic() - request.received) * 1000, 1),
+        key=request.caller.name,
     )

@@ -124,7 +124,7 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Lowest level that is logged."""
     log_format: Literal["text", "json"] = "text"
-    """One line of text or one JSON object per event."""
+    """One line of text or one JSON object per event, a request's id, code, ms and key in fields of their own."""
 
     @field_validator("triton_url", "triton_http_url")
     @classmethod

@@ -49,6 +49,11 @@ _SUSPECT_AFTER = 3
 _ANSWER_TIMEOUT_S = 20.0
 _NO_ANSWER = (ErrorCode.DEADLINE_EXCEEDED, ErrorCode.MODEL_UNAVAILABLE)
 
+_FAILED = "Its models failed to load, or load again: the log tells."
+
+#: What installs a quality.
+_INSTALL = {quality: "make models HIGH=1" if quality == "high" else "make models" for quality in ENSEMBLES}
+
 #: A white PNG of one pixel.
 _TINY_PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGP4//8/AAX+Av4N70a4AAAAAElFTkSuQmCC"
@@ -60,21 +65,30 @@ class Readiness:
     """Served now: `qualities` maps quality to ready, `reason` is one sentence where something is not.
 
     absent: qualities whose models Triton does not have at all, which is how it was set up and no fault.
+    faults: what is wrong with a quality, one sentence each, where more is known than `reason`.
     """
 
     qualities: dict[str, bool] = field(default_factory=dict)
     reason: str = "Triton has not answered yet."
     absent: frozenset[str] = frozenset()
+    faults: dict[str, str] = field(default_factory=dict)
 
     @property
     def ready(self) -> bool:
         """True where at least one quality can be served."""
         return any(self.qualities.values())
 
-    def __str__(self) -> str:
-        ready = [quality for quality, is_ready in self.qualities.items() if is_ready]
-        state = f"ready: {', '.join(ready)}" if ready else "not ready"
-        return f"{state} ({self.reason})" if self.reason else state
+    @property
+    def not_installed(self) -> list[str]:
+        """The qualities that are missing because nobody installed them, in the order of `ENSEMBLES`."""
+        return [quality for quality in ENSEMBLES if quality in self.absent and quality not in self.faults]
+
+    @property
+    def reasons(self) -> dict[str, str]:
+        """Each quality that is not ready, and one sentence why, with the remedy where it is known."""
+        known = {quality: f"Not installed: `{_INSTALL[quality]}` and a restart add it." for quality in self.absent}
+        known |= self.faults
+        return {q: known.get(q, self.reason) for q in ENSEMBLES if not self.qualities.get(q, False)}
 
 
 class TritonClient:
@@ -196,6 +210,7 @@ class TritonClient:
         """Asks which ensembles are ready and whether their engines run on the profile's backend."""
         try:
             qualities, reasons = {}, []
+            faults: dict[str, str] = {}
             for quality, ensemble in ENSEMBLES.items():
                 answer = await self._stub.ModelReady(pb.ModelReadyRequest(name=ensemble), timeout=_PROBE_TIMEOUT_S)
                 qualities[quality] = bool(answer.ready)
@@ -205,16 +220,19 @@ class TritonClient:
                 return Readiness(qualities, "Triton's models are not loaded.", absent)
             if missing:
                 reasons.append(f"Not ready: {', '.join(missing)}.")
+                faults |= dict.fromkeys(missing, _FAILED)
             used = {engine for quality, ready in qualities.items() if ready for engine in QUALITY_ENGINES[quality]}
             expected = PROFILE_BACKENDS[self._profile]
             for engine in sorted(used):
                 backend = await self._backend(engine)
                 if backend != expected:
                     reasons.append(f"{engine} runs on backend {backend!r}; profile {self._profile} means {expected!r}.")
-                    qualities |= {q: False for q, engines in QUALITY_ENGINES.items() if engine in engines}
+                    users = [quality for quality, engines in QUALITY_ENGINES.items() if engine in engines]
+                    qualities |= dict.fromkeys(users, False)
+                    faults |= {quality: reasons[-1] for quality in users if quality not in absent}
         except grpc.aio.AioRpcError as error:
             return Readiness(reason=f"Triton does not answer ({error.code().name}).")
-        return Readiness(qualities, " ".join(reasons), absent)
+        return Readiness(qualities, " ".join(reasons), absent, faults)
 
     async def _absent(self) -> frozenset[str]:
         """The qualities whose ensemble is not in Triton's repository."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import io
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -59,7 +60,7 @@ def test_one_photo(server: ScriptedServer, capsys: pytest.CaptureFixture[str]) -
     assert main(["photo.jpg"]) == 0
     assert files(".") == {"photo.jpg": b"photo photo.jpg", "out.png": RESULT, "photo.cutout.png": RESULT}
     assert server.seen[0].image == b"photo photo.jpg"
-    assert capsys.readouterr() == ("", "1 done\n1 done\n")
+    assert capsys.readouterr() == ("out.png\nphoto.cutout.png\n", "1 done\n1 done\n")
 
 
 def test_options_reach_the_server(server: ScriptedServer) -> None:
@@ -79,6 +80,8 @@ def test_a_shops_picture(server: ScriptedServer) -> None:
     assert main(["photo.jpg", "--preset", "amazon", "--max-bytes", "90000"]) == 0
     assert server.seen[-1].options == {"output": "jpeg", "preset": "amazon", "max_bytes": "90000"}
     assert main(["photo.jpg", "-f", "zip"]) == 0
+    assert main(["photo.jpg", "-f", "jpg", "--overwrite"]) == 0
+    assert server.seen[-1].options == {"output": "jpeg"}
     assert sorted(files(".")) == ["a.jpg", "photo.cutout.jpg", "photo.cutout.zip", "photo.jpg"]
     with serve_grpc() as grpc_server:
         assert main(["photo.jpg", "-o", "b.png", "--background-image", "a.jpg", "--server", grpc_server.url]) == 0
@@ -98,7 +101,9 @@ def test_a_folder_with_errors_lists_them_at_the_end(server: ScriptedServer, caps
     server.answers.extend([Answer(), Answer(ErrorCode.TRUNCATED_IMAGE), Answer(warnings=("no_subject",))])
     assert main(["in/", "-o", "out/", "-j", "1", "-f", "webp"]) == 1
     assert files("out") == {"a.webp": RESULT, "sub/c.webp": RESULT}
-    lines = capsys.readouterr().err.splitlines()
+    out, err = capsys.readouterr()
+    assert out.splitlines() == ["out/a.webp", "out/sub/c.webp"], "the paths of what was written"
+    lines = err.splitlines()
     assert lines[-2] == "2 done, 1 failed"
     assert lines[-1].startswith("  in/b.jpg: truncated_image: The image file ends too early. (request id ")
     assert any(line.startswith("in/sub/c.webp: warning: No subject was found") for line in lines)
@@ -226,8 +231,19 @@ def test_wrong_usage_sends_nothing(
     with pytest.raises(SystemExit) as left:
         main(arguments)
     assert left.value.code == 2
-    assert reason in capsys.readouterr().err
+    out, err = capsys.readouterr()
+    assert reason in err
+    assert (out, err.count("\n"), err.startswith("cutout: ")) == ("", 1, True), "one line"
+    assert err.endswith("; see cutout --help\n")
     assert server.seen == []
+
+
+def test_a_path_that_is_no_text_is_told_byte_by_byte(server: ScriptedServer, tmp_path: Path) -> None:
+    name = os.fsencode(tmp_path) + b"/\xff.jpg"
+    with open(name, "wb") as file:
+        file.write(b"photo")
+    out, err = start(os.fsdecode(name)).communicate(timeout=20)
+    assert (out, err) == (name.replace(b".jpg", b".cutout.png") + b"\n", b"1 done\n")
 
 
 def test_no_server(server: ScriptedServer, capsys: pytest.CaptureFixture[str]) -> None:
@@ -239,7 +255,28 @@ def test_no_server(server: ScriptedServer, capsys: pytest.CaptureFixture[str]) -
     err = capsys.readouterr().err
     assert f"no server answers at {url}: is `make serve` running?" in err
     assert "2 failed, 7 not tried" in err
+    assert "request id" not in err, "no server has the request"
     assert not Path("out").exists()
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["cutout", "bulk"])
+def test_the_wrong_port(server: ScriptedServer, capsys: pytest.CaptureFixture[str], stream: bool) -> None:
+    photos(*(f"in/{n}.jpg" for n in range(9)))
+    Path("in/0.jpg").write_bytes(bytes(4_000_000))  # the gRPC port hangs up before it has all of it
+    command = ["bulk", "in", "-o", "out"] if stream else ["in", "-o", "out", "-j", "2"]
+    with serve_grpc() as grpc_server:
+        wrong = {
+            grpc_server.url.replace("grpc:", "http:"): "no HTTP/1.1 is spoken there: a gRPC port is given as grpc://",
+            server.url.replace("http:", "grpc:"): "no gRPC is spoken there: an HTTP port is given as http://",
+        }
+        for url, reason in wrong.items():
+            assert main([*command, "--server", url]) == 3
+            err = capsys.readouterr().err
+            assert reason in err
+            assert f"no Cutout server answers at {url}" in err
+            assert "request id" not in err
+            assert stream or "2 failed, 7 not tried" in err, "not retried, and not tried for every photo"
+    assert server.seen == []
 
 
 def test_a_dropped_connection_is_one_images_failure(server: ScriptedServer, capsys: pytest.CaptureFixture[str]) -> None:
@@ -304,6 +341,9 @@ def test_help_is_complete(capsys: pytest.CaptureFixture[str]) -> None:
     text = capsys.readouterr().out
     for option in (*Options.__dataclass_fields__, "server", "jobs", "timeout"):
         assert f"--{option.replace('_', '-')}" in text
+    assert "background_image" not in text
+    assert "Only with --crop." in " ".join(text.split())
+    assert "or alpha: the result" in " ".join(text.split()), "a value is no option"
     for part in ("--retries", "--overwrite", "--json", "--quiet", "examples:", "exit status:", "CUTOUT_SERVER"):
         assert part in text
 

@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from cutout_core.contract import ERROR_TABLE, ErrorCode, Options
+from cutout_gateway.http_docs import RESULT_HEADERS
 from tests.integration.fake_triton import INTERNAL_ROW, RESULT, FakeTriton
 from tests.integration.gateway_process import GatewayProcess
 
@@ -46,6 +47,9 @@ def test_raw_body_with_options_in_the_query(gateway: GatewayProcess, triton: Fak
     assert response.headers["x-cutout-mode"] == "portrait"
     assert response.headers["x-cutout-confidence"] == "0.938"
     assert "queue;dur=" in response.headers["server-timing"]
+    told = {name for name in response.headers if name.startswith("x-") or name == "server-timing"}
+    documented = {name.lower() for name in RESULT_HEADERS}
+    assert told == documented - {"x-cutout-warnings", "x-cutout-violations"}
     assert json.loads(triton.options[-1]) == {"output": "webp", "size": 0.5}
 
 

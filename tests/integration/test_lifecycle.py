@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import socket
 import subprocess
 import sys
@@ -59,6 +60,30 @@ def test_a_port_that_is_taken(triton: FakeTriton, start: Start) -> None:
             assert f"CUTOUT_{flag[2:6].upper()}_PORT" in done.stderr
     finally:
         assert gateway.stop() == 0
+
+
+def test_every_line_of_a_json_log_is_json(triton: FakeTriton, small_jpeg: bytes, start: Start) -> None:
+    gateway = start("--triton-url", f"127.0.0.1:{triton.port}", "--log-format", "json")
+    assert (
+        httpx.post(f"{gateway.http}/v1/cutouts", content=small_jpeg, headers={"X-Request-Id": "a"}).status_code == 200
+    )
+    assert httpx.post(f"{gateway.http}/v1/cutouts", content=b"x", headers={"X-Request-Id": "b"}).status_code == 415
+    assert gateway.stop() == 0
+    events = [json.loads(line) for line in gateway.log.splitlines()]
+    assert {event["level"] for event in events} == {"info"}, "nothing is wrong in a normal life"
+    messages = [event["message"] for event in events]
+    ready = next(event for event in events if event["message"].startswith("ready after "))
+    assert messages.index("loading the models") < messages.index(ready["message"])
+    assert 0 < ready["ms"] < 60_000
+    done, refused = (event for event in events if event["message"].startswith("request "))
+    assert (done["request_id"], done["protocol"], done["code"], done["bytes_in"]) == (
+        "a",
+        "http",
+        "ok",
+        len(small_jpeg),
+    )
+    assert done["ms"] > 0
+    assert (refused["request_id"], refused["code"]) == ("b", "not_an_image")
 
 
 def test_an_engine_that_is_not_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -65,7 +65,15 @@ def test_a_server_without_quality_high_says_so_and_serves_the_rest(
 ) -> None:
     triton.absent = {"segmentation_high", "postprocess_high", "cutout_high"}
     body = state(gateway, lambda body: not body["qualities"]["high"])
-    assert body == {"ready": True, "qualities": {"fast": True, "standard": True, "high": False}, "reason": ""}
+    assert body == {
+        "ready": True,
+        "qualities": {"fast": True, "standard": True, "high": False},
+        "reason": "",
+        "not_installed": ["high"],
+        "reasons": {"high": "Not installed: `make models HIGH=1` and a restart add it."},
+    }
+    info = httpx.get(f"{gateway.http}/info").json()
+    assert (info["not_installed"], info["reasons"]) == (body["not_installed"], body["reasons"])
     assert httpx.get(f"{gateway.http}/readyz").status_code == 200
     response = post(gateway, small_jpeg, params={"quality": "high"})
     assert_error(response, ErrorCode.QUALITY_NOT_INSTALLED, "quality")
@@ -89,6 +97,8 @@ def test_a_quality_that_failed_to_load_is_unavailable_and_the_rest_is_served(
     body = state(gateway, lambda body: not body["qualities"]["high"])
     assert body["ready"] is True
     assert body["reason"] == "Not ready: high."
+    assert body["not_installed"] == []
+    assert body["reasons"] == {"high": "Its models failed to load, or load again: the log tells."}
     assert_error(post(gateway, small_jpeg, params={"quality": "high"}), ErrorCode.MODEL_UNAVAILABLE)
     assert post(gateway, small_jpeg).status_code == 200
 
@@ -101,5 +111,7 @@ def test_a_wrong_backend_stops_the_qualities_that_use_the_engine(
     assert body["qualities"] == {"fast": True, "standard": False, "high": False}
     assert body["ready"] is True
     assert "matting runs on backend 'tensorrt'" in body["reason"]
+    assert set(body["reasons"]) == {"standard", "high"}
+    assert all("matting runs on backend 'tensorrt'" in reason for reason in body["reasons"].values())
     assert post(gateway, small_jpeg, params={"quality": "fast"}).status_code == 200
     assert_error(post(gateway, small_jpeg), ErrorCode.MODEL_UNAVAILABLE)

@@ -18,7 +18,8 @@ from cutout_client._bulk.journal import DONE, FAILED, Journal, JournalInUse, sta
 from cutout_client._bulk.manifest import read_rows
 from cutout_client._bulk.report import Report
 from cutout_client._bulk.runner import JobSettings, JobStopped, Results, Runner, check_server
-from cutout_client._cli_arguments import add_connection, count_from, key_of, positive
+from cutout_client._cli_arguments import Parser, add_connection, count_from, key_of, positive
+from cutout_client._cli_options import option_help
 from cutout_client._cli_plan import UsageError
 from cutout_client._endpoint import Endpoint
 from cutout_core.contract import OPTION_HELP, CutoutError, Options
@@ -116,9 +117,12 @@ def _run(items: Sequence[Item], journal: Journal, results: Results, args: argpar
         outcome.status, outcome.message = STOPPED, f"stopped: {error}; the same command goes on later"
     report.close(outcome.refusals, outcome.peak)
     failed = [item for item in items if journal.status(item.key) == FAILED]
-    path = _write_failures(journal, failed, results)
+    path = journal.folder / "failed.ndjson"
     if failed:
+        _write_failures(path, journal, failed)
         print(f"{len(failed)} failures are listed in {path}; --retry-failed tries them again", file=sys.stderr)
+    else:
+        path.unlink(missing_ok=True)
     if outcome.message:
         print(outcome.message, file=sys.stderr)
     if outcome.status == INTERRUPTED:
@@ -184,9 +188,8 @@ def _show(items: Sequence[Item], counts: Counter[str], args: argparse.Namespace)
     return SOME_FAILED if wrong else ALL_DONE
 
 
-def _write_failures(journal: Journal, failed: Sequence[Item], results: Results) -> Path:
+def _write_failures(path: Path, journal: Journal, failed: Sequence[Item]) -> None:
     """The dead letters: a manifest of what failed, with why in columns that a manifest may have as notes."""
-    path = journal.folder / "failed.ndjson"
     lines = []
     for item in failed:
         entry = journal.entries[item.key]
@@ -199,7 +202,6 @@ def _write_failures(journal: Journal, failed: Sequence[Item], results: Results) 
     staged = path.with_suffix(".part")
     stage(staged, "".join(lines).encode())
     os.replace(staged, path)
-    return path
 
 
 def _journal_folder(args: argparse.Namespace) -> Path:
@@ -213,7 +215,7 @@ def _journal_folder(args: argparse.Namespace) -> Path:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="cutout bulk",
         description="Removes the background of very many photos; taken up again where it was left.",
         epilog=_EPILOG,
@@ -224,10 +226,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("-o", "--out", metavar="RESULTS", required=True, help="folder or URL that the results go to")
     add_connection(parser)
     options = parser.add_argument_group("options of the cut-out, for rows that say nothing else")
-    for name, text in OPTION_HELP.items():
+    for name in OPTION_HELP:
         flags = [f"--{name.replace('_', '-')}", *(["-f"] if name == "output" else [])]
-        plain = text.replace("`", "").replace("%", "%%")
-        options.add_argument(*flags, dest=f"option_{name}", metavar="VALUE", help=plain)
+        options.add_argument(*flags, dest=f"option_{name}", metavar="VALUE", help=option_help(name))
     running = parser.add_argument_group("running")
     running.add_argument(
         "-j",

@@ -89,10 +89,13 @@ class Report:
         parts += [f"{self.skipped} skipped (a file of that name was there before: --overwrite)"] if self.skipped else []
         parts += [f"{self.failed} failed"] if self.failed else []
         parts += [f"{left} left"] if left else []
-        self.say(
-            f"{', '.join(parts)}; {_duration(seconds)}, {self.rate:.2f} images/s, {self.bytes_in / 1e6:.1f} MB in, "
-            f"{self.bytes_out / 1e6:.1f} MB out, {refusals} refusals, at most {peak} in flight"
-        )
+        if self.total:
+            self.say(
+                f"{', '.join(parts)}; {_duration(seconds)}, {self.rate:.2f} images/s, {self.bytes_in / 1e6:.1f} MB in, "
+                f"{self.bytes_out / 1e6:.1f} MB out, {refusals} refusals, at most {peak} in flight"
+            )
+        else:
+            self.say("nothing left to do" + (f"; {self.before} done before" if self.before else ""))
         if self.as_json:
             summary = {
                 "done": self.done,

@@ -279,13 +279,13 @@ class Runner:
 
 
 async def check_server(settings: JobSettings) -> None:
-    """Raises `JobStopped` where no server listens at all."""
+    """Raises `JobStopped` where no server listens at all, or none of Cutout's."""
     transport = _open(settings)
     try:
         with contextlib.suppress(ServiceError):
             await transport.send(Request(Operation.READY), 10.0)
     except TransportError as error:
-        raise JobStopped(str(error)) from error
+        raise JobStopped(f"no Cutout server answers at {settings.server}: {error}") from error
     finally:
         await transport.aclose()
 

@@ -24,6 +24,7 @@ class ResultWarning(str, Enum):
     SEVERAL_SUBJECTS = "several_subjects"
     PROBABLY_TRANSPARENT = "probably_transparent"
     UNCERTIFIED_PRECISION = "uncertified_precision"
+    ENLARGED = "enlarged"
 
 
 WARNING_MEANINGS: dict[ResultWarning, str] = {
@@ -35,6 +36,7 @@ WARNING_MEANINGS: dict[ResultWarning, str] = {
     ResultWarning.SEVERAL_SUBJECTS: "There is more than one separate subject in the alpha.",
     ResultWarning.PROBABLY_TRANSPARENT: "A large part of the subject's inside is see-through, as of glass or a veil.",
     ResultWarning.UNCERTIFIED_PRECISION: "The operator forced a precision that failed its certificate or has none.",
+    ResultWarning.ENLARGED: "The canvas or scale asked for made the subject at least twice as large: it looks soft.",
 }
 
 

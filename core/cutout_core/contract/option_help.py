@@ -10,9 +10,8 @@ OPTION_HELP = {
     "soft shoulders), `object` (between the two) or `auto` (default, decided from the photo). Not with `fast`.",
     "output": "`png` (default, RGBA), `webp` (RGBA, lossless), `jpeg` or `jpg` (on a background), `mask` (8-bit grey "
     "PNG) or `zip` (`color.jpg`, the subject's own colours without transparency, and `alpha.png`, 8-bit grey).",
-    "background": "`transparent` (default), `#rgb`, `#rgba`, `#rrggbb`, `#rrggbbaa` (`#` optional), a CSS colour "
-    "name, or a picture in the field `background_image`, which covers the result from its centre. JPEG has no "
-    "transparency and takes `white` by default.",
+    "background": "`transparent` (default), `#rgb`, `#rgba`, `#rrggbb`, `#rrggbbaa` (`#` optional) or a CSS colour "
+    "name. JPEG has no transparency and takes `white` by default.",
     "size": "Largest size of the result in megapixels (neither pixels nor a factor), e.g. `1.5`; the default keeps the "
     "photo's own size. "
     "It never enlarges: only `canvas` and `scale` do.",

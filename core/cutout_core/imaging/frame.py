@@ -14,6 +14,9 @@ from dataclasses import dataclass
 from cutout_core.contract import Box, CutoutError, ErrorCode, Limits, Options
 from cutout_core.imaging.resize import result_size
 
+#: Enlarged this many times, across and down, or more, a subject looks soft.
+SOFT = 2.0
+
 
 @dataclass(frozen=True, slots=True)
 class Frame:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from cutout_core.contract import Box, Options, Rule, Violation
 from cutout_core.contract.presets import PRESETS, Preset
+from cutout_core.imaging.frame import SOFT
 
 _WHITE = (255, 255, 255, 255)
 #: From here on a subject counts as enlarged: less comes from bringing its box to whole pixels.
@@ -58,7 +59,7 @@ def _violations(preset: Preset, options: Options, result: Finished) -> Iterator[
         )
     if preset.square and result.width != result.height:
         yield Violation(Rule.NOT_SQUARE, f"The picture has {result.width} × {result.height} pixels; it must be square.")
-    if result.enlarged > _ENLARGED and (preset.no_enlarging or result.enlarged >= 2.0):
+    if result.enlarged > _ENLARGED and (preset.no_enlarging or result.enlarged >= SOFT):
         wide, high = result.source
         why = "enlarged pictures are not allowed" if preset.no_enlarging else "it will look soft"
         yield Violation(

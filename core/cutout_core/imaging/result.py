@@ -13,7 +13,7 @@ from cutout_core.imaging.compose import clear_hidden, flatten, flatten_on, multi
 from cutout_core.imaging.decontaminate import decontaminate
 from cutout_core.imaging.draft import Draft, Photo
 from cutout_core.imaging.encode import check_size
-from cutout_core.imaging.frame import Frame, SubjectBoxes, plan_frame
+from cutout_core.imaging.frame import SOFT, Frame, SubjectBoxes, plan_frame
 from cutout_core.imaging.marketplace import Finished, check
 from cutout_core.imaging.place import place, visible_box
 from cutout_core.imaging.result_file import write_alpha, write_archive, write_image
@@ -56,6 +56,8 @@ def finish(photo: Photo, alpha: UInt8, draft: Draft) -> bytes:
     meta.subject, meta.coverage = subject_box(final), coverage(final)
     if meta.coverage == 0:
         meta.warn(ResultWarning.NO_SUBJECT)
+    elif enlarged >= SOFT:
+        meta.warn(ResultWarning.ENLARGED)
     encoded = _encoded(rgb, final, icc, draft)
     if options.preset is not None:
         meta.violations = check(options, _finished(len(encoded), enlarged, meta))

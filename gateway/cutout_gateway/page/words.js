@@ -7,6 +7,7 @@ const WARNINGS = {
   low_contrast_edge: "Part of the edge lies between like colours: look at it closely.",
   subject_touches_border: "The subject reaches the photo's border and may be cut off there.",
   several_subjects: "There is more than one subject.",
+  enlarged: "The subject was enlarged to twice its size or more: it looks soft.",
   probably_transparent: "Much of the subject looks see-through, like glass; its transparency is an estimate.",
 };
 

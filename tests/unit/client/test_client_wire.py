@@ -21,6 +21,7 @@ from cutout_client import (
     TimeoutError_,
     TooLarge,
     UnsupportedOperation,
+    WrongProtocol,
 )
 from cutout_client._grpc_wire import error_of, method_of
 from cutout_client._http_wire import HttpAnswer, decode, encode, server_timing
@@ -219,3 +220,18 @@ def test_a_failed_call_without_a_code_is_the_transports(
     error = error_of(FailedCall(status, text), CUTOUT)
     assert type(error) is kind
     assert error.request_id == "id-1"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "failed to connect to all addresses; last error: UNKNOWN: ipv4:127.0.0.1:9: Connection refused",
+        "errors resolving nohost:80: [field:hostname lookup error: Domain name not found]",
+        "failed to connect to all addresses; last error: UNAVAILABLE: Failed parsing HTTP/2 (Expected SETTINGS frame)",
+    ],
+)
+def test_what_came_to_no_server_has_no_request_id(text: str) -> None:
+    error = error_of(FailedCall(grpc.StatusCode.UNAVAILABLE, text), CUTOUT)
+    assert (error.arrived, error.request_id) == (False, None)
+    assert isinstance(error, WrongProtocol) == ("HTTP/2" in text)
+    assert error.retryable == ("HTTP/2" not in text)

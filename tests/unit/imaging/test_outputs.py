@@ -85,6 +85,28 @@ def test_white_jpeg_of_2000_pixels_in_which_the_subject_fills_85_percent() -> No
     assert (pixels[:, :300] == 255).all()
 
 
+@pytest.mark.parametrize(
+    ("options", "soft"),
+    [
+        ({"canvas": "800x600"}, True),
+        ({"canvas": "796x597"}, False),
+        ({"canvas": "800x600", "scale": "30%"}, False),  # the block: 160 of 300 rows, then 180 of 600
+        ({"canvas": "800x600", "channels": "alpha"}, True),
+        ({"scale": "100%"}, False),
+        ({"crop": "on", "canvas": "500x500"}, True),
+        ({}, False),
+    ],
+)
+def test_a_subject_that_is_enlarged_at_least_twice_has_a_warning(options: dict[str, str], soft: bool) -> None:
+    _, meta, _ = made(**options)
+    assert ("enlarged" in meta.warnings) == soft
+
+
+def test_nothing_is_enlarged_where_there_is_no_subject() -> None:
+    _, meta = run(mask=np.zeros((512, 512), np.float32), canvas="1600x1200")
+    assert meta.warnings == ["no_subject"]
+
+
 def test_crop_keeps_the_photos_pixels() -> None:
     pixels, meta, _ = made(crop="on", margin="20px", decontaminate="off")
     assert near(meta.subject, (20, 20, 80, 160), 3)  # the visible edge is a little wider than the subject's
