@@ -53,8 +53,8 @@ _POOL = 100
 def make_shots(kinds: Sequence[Kind], folder: Path, quality: str, seed: int) -> list[Shot]:
     """A pool in which each kind has its share; photos are drawn from `folder` with `seed`.
 
-    The kinds are spread evenly, so that who sends a part of the pool in order, as a closed loop does, sends the mix too.
-    The encoded files are shared among the shots. Raises ValueError where the folder has no photo.
+    The kinds are spread evenly, so that a part of the pool sent in order, as by a closed loop, is the mix too. The
+    encoded files are shared among the shots. Raises ValueError where the folder has no photo.
     """
     photos = sorted(path for path in folder.iterdir() if path.suffix.lower() in {".png", ".jpg", ".jpeg"})
     if not photos:
