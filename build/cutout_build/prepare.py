@@ -21,11 +21,12 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnxruntime
-from onnx import GraphProto, ModelProto, NodeProto, helper, numpy_helper, shape_inference, version_converter
+from onnx import GraphProto, ModelProto, NodeProto, helper, numpy_helper, version_converter
 
 from cutout_build import CONVERTER_VERSION
 from cutout_build.errors import BuildError
 from cutout_build.recentre import recentre
+from cutout_build.shapes import dims, inferred_shapes
 from cutout_build.widen import widen
 from cutout_core.contract.tensors import ALPHA_SIZE
 
@@ -90,8 +91,8 @@ def load(published: Path) -> ModelProto:
 
 def facts(model: ModelProto) -> GraphFacts:
     """Counts of a served graph."""
-    graph = shape_inference.infer_shapes(model, strict_mode=True, data_prop=True).graph
-    shapes = {value.name: _dims(value) for value in [*graph.value_info, *graph.output]}
+    graph = model.graph
+    shapes = inferred_shapes(model)
     weights = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
     macs = parameters = 0
     for node in graph.node:
@@ -111,7 +112,7 @@ def _check_published(model: ModelProto, size: int) -> None:
     inputs = [value for value in graph.input if value.name not in names]
     if len(inputs) != 1 or not graph.output:
         raise BuildError(f"The published graph has {len(inputs)} inputs instead of one image.")
-    image, mask = _dims(inputs[0]), _dims(graph.output[0])
+    image, mask = dims(inputs[0]), dims(graph.output[0])
     if image[1:] != (3, size, size):
         raise BuildError(f"The published graph takes {image}, the catalogue says [N, 3, {size}, {size}].")
     if mask[1:] != (1, size, size):
@@ -261,11 +262,6 @@ def sign(model: ModelProto, metadata: dict[str, str]) -> None:
     model.producer_version = str(CONVERTER_VERSION)
     del model.metadata_props[:]
     helper.set_model_props(model, metadata)
-
-
-def _dims(value: onnx.ValueInfoProto) -> tuple[int, ...]:
-    """Dimensions; 0 where one is not a number."""
-    return tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)
 
 
 def _first_line(error: Exception) -> str:

@@ -17,7 +17,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import GraphProto, ModelProto, NodeProto, helper, numpy_helper, shape_inference
+from onnx import GraphProto, ModelProto, NodeProto, helper, numpy_helper
+
+from cutout_build.shapes import inferred_shapes
 
 Array = NDArray[np.float32]
 
@@ -42,7 +44,7 @@ def recentre(model: ModelProto, ratio: float = RATIO) -> int:
     The model has constant scales in its Resizes and its weights as initialisers; its batch size does not matter.
     """
     graph = model.graph
-    shapes = _shapes(model)
+    shapes = inferred_shapes(model)
     count = 0
     for first in [node for node in graph.node if node.op_type == "Conv"]:
         chain = _chain(graph, first, shapes)
@@ -110,14 +112,6 @@ def _only_reader(graph: GraphProto, name: str, op_type: str) -> NodeProto | None
     if len(readers) != 1 or readers[0].op_type != op_type or name in {value.name for value in graph.output}:
         return None
     return readers[0]
-
-
-def _shapes(model: ModelProto) -> dict[str, tuple[int, ...]]:
-    graph = shape_inference.infer_shapes(model, strict_mode=True).graph
-    return {
-        value.name: tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)
-        for value in [*graph.input, *graph.value_info, *graph.output]
-    }
 
 
 def _attribute(node: NodeProto, name: str) -> object:

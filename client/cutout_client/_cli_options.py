@@ -8,6 +8,7 @@ from typing import Any
 
 from cutout_client._cli_arguments import positive
 from cutout_core.contract import OPTION_HELP
+from cutout_core.contract.option_values import ALIASES
 from cutout_core.contract.options import ALPHA_KINDS, CHANNELS, FLAGS, ICC_MODES, MODE_CHOICES, OUTPUTS
 from cutout_core.contract.presets import PRESETS
 
@@ -17,7 +18,7 @@ FLAG_OPTIONS = ("crop", "semitransparency", "decontaminate", "cleanup")
 
 #: How argparse reads each option that is more than text; the other ones' name for their value.
 _ARGUMENTS: dict[str, dict[str, Any]] = {
-    "output": {"choices": OUTPUTS, "type": lambda text: "jpeg" if text == "jpg" else text},
+    "output": {"choices": OUTPUTS, "type": lambda text: ALIASES.get(text, text)},
     "mode": {"choices": MODE_CHOICES},
     "icc": {"choices": ICC_MODES},
     "channels": {"choices": CHANNELS},

@@ -16,9 +16,8 @@ from cutout_loadtest.stats import Step, knee, percentile, recovery_s, slope, sus
 
 #: Codes by which the service refuses work that it has no room for.
 REFUSALS = ("overloaded",)
-#: The memory slope leaves this first part of a run out, in which heaps fill: they grow whenever more large photos than
-#: ever before happen to be in work at once, and keep most of it. A leak goes on in the second half.
-_WARM_SHARE = 0.5
+#: The memory slope leaves this first part of a run out, in which caches and heaps fill.
+_WARM_SHARE = 0.2
 #: Seconds of an answer that still counts as good, where --deadline gives none.
 DEADLINE_S = 30.0
 
@@ -113,9 +112,6 @@ def _summary(
     errors = sum(not s.ok for s in samples)
     capacity = float(setup.get("capacity") or math.nan)
     p50, p99 = percentile(latencies, 50), percentile(latencies, 99)
-    first = _WARM_SHARE * watch.seconds
-    memory = [(at / 60, mb) for at, mb in zip(watch.times, watch.pss_mb, strict=True)]
-    warming, steady = [at for at in memory if at[0] * 60 < first], [at for at in memory if at[0] * 60 >= first]
     recovery = math.nan
     if setup["scenario"] == "burst":
         end = phases[0].seconds + phases[1].seconds
@@ -132,10 +128,17 @@ def _summary(
         "goodput_share": heaviest["goodput"] / capacity,
         "refusal_p95_ms": heaviest["refusal_ms"]["p95"],
         "recovery_s": recovery,
-        "memory_slope_mb_per_min": slope([at for at, _ in steady], [mb for _, mb in steady]),
-        "memory_slope_first_half": slope([at for at, _ in warming], [mb for _, mb in warming]),
+        "memory_slope_mb_per_min": _memory_slope(watch, _WARM_SHARE),
+        "memory_slope_second_half": _memory_slope(watch, 0.5),
         "peak_pss_mb": max(watch.pss_mb, default=math.nan),
     }
+
+
+def _memory_slope(watch: Watch, left_out: float) -> float:
+    """MB a minute after the first `left_out` (0..1) of the run."""
+    first = left_out * watch.seconds
+    steady = [(at / 60, mb) for at, mb in zip(watch.times, watch.pss_mb, strict=True) if at >= first]
+    return slope([at for at, _ in steady], [mb for _, mb in steady])
 
 
 def _stages(samples: Sequence[Sample]) -> Json:

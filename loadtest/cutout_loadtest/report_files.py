@@ -96,8 +96,8 @@ def markdown(report: Json, plots: Sequence[str] = ()) -> str:
             f"- Server: {server['processes']} processes, {_shown(server['cores'], 2)} cores, "
             f"{_shown(server['core_ms_per_image'])} core-ms an image; memory {server['pss_mb']['begin']:.0f} MB at the "
             f"beginning, {server['pss_mb']['peak']:.0f} at most, {server['pss_mb']['end']:.0f} at the end; slope "
-            f"{_shown(report['summary']['memory_slope_mb_per_min'], 2)} MB/min in the second half, "
-            f"{_shown(report['summary']['memory_slope_first_half'], 2)} in the first, in which heaps fill."
+            f"{_shown(report['summary']['memory_slope_mb_per_min'], 2)} MB/min after the first fifth, "
+            f"{_shown(report['summary']['memory_slope_second_half'], 2)} in the second half."
         )
     lines += [
         f"- Generator: {_shown(generator['cores'], 3)} cores ({_percent(generator['share_of_cpu'])} of what it and the "

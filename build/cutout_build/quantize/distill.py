@@ -54,13 +54,13 @@ def distill(
     model = with_gains(model, keep)
     plan = quant_plan(model, keep)
     photos = Photos.load(settings.frames, settings.seed, settings.bank)
-    model = equalized_by(model, plan, calibration_samples(photos, manifest, settings))
+    samples = list(calibration_samples(photos, manifest, settings))
+    model = equalized_by(model, plan, samples)
     teacher, student = TorchGraph(model).requires_grad_(False), TorchGraph(model)
     full = manifest.input_size
-    off = proved_difference(model, teacher, next(calibration_samples(photos, manifest, settings)))
+    off = proved_difference(model, teacher, samples[0])
     say(f"PyTorch against ONNX Runtime on a picture: max |Δ| {off:.1e} (bound {LARGEST_DIFFERENCE:.0e})")
     saved = _saved(folder, settings, keep)
-    samples = calibration_samples(photos, manifest, settings)
     fake = FakeQuant(plan, calibrated(teacher, plan, samples) if saved is None else dict.fromkeys(plan.scales, 1.0))
     side = full if manifest.model == MATTING.name else settings.side
     for graph in (teacher, student):

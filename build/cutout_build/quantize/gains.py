@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from onnx import ModelProto, NodeProto, helper, numpy_helper
 
-from cutout_build.quantize.plan import GAIN, SAME_SCALE, is_activation
+from cutout_build.quantize.plan import GAIN, SAME_SCALE, is_activation, parts
 
 
 def with_gains(model: ModelProto, keep: tuple[str, ...] = ()) -> ModelProto:
@@ -60,17 +60,11 @@ class _Raw:
         if node is not None and node.op_type in ("Reshape", "Transpose"):
             return self.edges(node, 0)
         if node is not None and node.op_type in SAME_SCALE and self._reads_activation(tensor):
-            parts = range(len(node.input)) if node.op_type == "Concat" else (0,)
-            return [edge for part in parts for edge in self.edges(node, part)]
+            return [edge for place in range(len(parts(node))) for edge in self.edges(node, place)]
         return [(consumer, index)]
 
     def _reads_activation(self, tensor: str) -> bool:
         node = self._made_by.get(tensor)
-        if node is None:
-            return False
-        if is_activation(node):
-            return True
-        if node.op_type in SAME_SCALE:
-            parts = node.input if node.op_type == "Concat" else node.input[:1]
-            return any(self._reads_activation(part) for part in parts)
-        return False
+        if node is None or is_activation(node):
+            return node is not None
+        return node.op_type in SAME_SCALE and any(self._reads_activation(part) for part in parts(node))

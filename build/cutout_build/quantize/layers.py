@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from onnx import ModelProto, shape_inference
+from onnx import ModelProto
 
 from cutout_build.quantize.plan import QuantPlan
+from cutout_build.shapes import inferred_shapes
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +28,14 @@ class Layer:
 
 def quantized_layers(model: ModelProto, plan: QuantPlan) -> list[Layer]:
     """The convolutions that `plan` quantizes, in the graph's order."""
-    graph = shape_inference.infer_shapes(model, strict_mode=True, data_prop=True).graph
-    values = {value.name: value for value in [*graph.value_info, *graph.output]}
+    graph = model.graph
+    shapes = inferred_shapes(model)
     weights = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
     found = []
     for node in graph.node:
         if node.output[0] in plan.convs:
             outputs, inputs, height, width = weights[node.input[1]]
-            rows, columns = (dim.dim_value for dim in values[node.output[0]].type.tensor_type.shape.dim[2:])
+            rows, columns = shapes[node.output[0]][2:]
             gmac = outputs * inputs * height * width * rows * columns / 1e9
             found.append(Layer(node.name or node.output[0], node.output[0], height, inputs, outputs, rows, gmac))
     return found

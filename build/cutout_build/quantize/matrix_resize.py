@@ -8,13 +8,15 @@ product 0.5 ms); a side output of U²-Net has one, a colour three.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper, shape_inference
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from cutout_build.quantize.qdq import drop_unread
+from cutout_build.shapes import inferred_shapes
 
 #: Resizes of at most so many channels, to sides of at least so many pixels, are replaced.
 CHANNELS, SIDE = 4, 128
@@ -24,14 +26,14 @@ def matrix_resizes(model: ModelProto) -> ModelProto:
     """A copy of `model` whose linear enlargements of few channels are matrix products."""
     changed = ModelProto()
     changed.CopyFrom(model)
-    shapes = _shapes(model)
+    shapes = inferred_shapes(model)
     matrices = _Matrices()
     nodes: list[NodeProto] = []
     for node in model.graph.node:
-        before, after = (shapes.get(name, ()) for name in ((*node.input, "")[0], node.output[0]))
-        if node.op_type != "Resize" or not _replaced(node, before, after):
+        if node.op_type != "Resize" or not _replaced(node, shapes):
             nodes.append(node)
             continue
+        before, after = shapes[node.input[0]], shapes[node.output[0]]
         across = matrices.of(node, before[3], after[3], axis=3)
         down = matrices.of(node, before[2], after[2], axis=2)
         wide = f"{node.output[0]}_wide"
@@ -85,16 +87,10 @@ class _Matrices:
             self.constants.append(numpy_helper.from_array(value, name))
 
 
-def _replaced(node: NodeProto, before: tuple[int, ...], after: tuple[int, ...]) -> bool:
+def _replaced(node: NodeProto, shapes: Mapping[str, tuple[int, ...]]) -> bool:
+    before, after = shapes.get(node.input[0], ()), shapes.get(node.output[0], ())
     if len(before) != 4 or len(after) != 4 or 0 in before[1:] or 0 in after[1:]:
         return False
     attributes = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
     larger = after[2] >= max(SIDE, before[2]) and after[3] >= max(SIDE, before[3])
     return attributes.get("mode") == b"linear" and larger and before[1] == after[1] <= CHANNELS
-
-
-def _shapes(model: ModelProto) -> dict[str, tuple[int, ...]]:
-    """Of every tensor; 0 stands for a dimension that is not constant."""
-    graph = shape_inference.infer_shapes(model, strict_mode=True, data_prop=True).graph
-    values = [*graph.value_info, *graph.input, *graph.output]
-    return {value.name: tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim) for value in values}

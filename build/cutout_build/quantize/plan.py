@@ -74,7 +74,7 @@ def _activations(tensor: str, made_by: dict[str, NodeProto]) -> list[str]:
     if node.op_type not in SAME_SCALE:
         return []
     found = [tensor]
-    for part in _parts(node):
+    for part in parts(node):
         below = _activations(part, made_by)
         if not below:
             return []
@@ -93,10 +93,11 @@ def _tied(tensors: dict[str, None], made_by: dict[str, NodeProto]) -> dict[str, 
     for tensor in tensors:
         node = made_by[tensor]
         if node.op_type in SAME_SCALE:
-            for part in _parts(node):
+            for part in parts(node):
                 leader[find(part)] = find(tensor)
     return {tensor: find(tensor) for tensor in tensors}
 
 
-def _parts(node: NodeProto) -> list[str]:
+def parts(node: NodeProto) -> list[str]:
+    """The inputs of a node of `SAME_SCALE` whose values its output has: of a concatenation all, else the first."""
     return list(node.input) if node.op_type == "Concat" else [node.input[0]]

@@ -13,9 +13,10 @@ from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import ModelProto, NodeProto, numpy_helper, shape_inference
+from onnx import ModelProto, NodeProto, numpy_helper
 
 from cutout_build.quantize.plan import QuantPlan, is_gain
+from cutout_build.shapes import inferred_shapes
 
 Array = NDArray[np.float32]
 
@@ -119,7 +120,7 @@ class _Channels:
         self._channels: dict[str, list[int]] = {}
         #: Initialiser to the nodes in which it is scaled.
         self.readers: dict[str, list[NodeProto]] = {}
-        self._counts = _channel_counts(model)
+        self._counts = {name: shape[1] for name, shape in inferred_shapes(model).items() if len(shape) > 1}
         loose: list[int] = []
         for node in model.graph.node:
             data = [name for name in node.input if name in self._channels]
@@ -186,13 +187,6 @@ class _Channels:
         while self._leader[channel] != channel:
             channel = self._leader[channel]
         return channel
-
-
-def _channel_counts(model: ModelProto) -> dict[str, int]:
-    """Length of every tensor's second axis; 0 where it is not constant."""
-    graph = shape_inference.infer_shapes(model, data_prop=True).graph
-    shapes = {value.name: value.type.tensor_type.shape.dim for value in [*graph.value_info, *graph.output]}
-    return {name: shape[1].dim_value for name, shape in shapes.items() if len(shape) > 1}
 
 
 def _plain(conv: NodeProto) -> bool:

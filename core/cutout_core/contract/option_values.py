@@ -17,7 +17,7 @@ from cutout_core.contract.limits import Limits
 #: Spellings of the options that are on or off.
 FLAGS = {"on": True, "true": True, "off": False, "false": False}
 #: Other spellings of values.
-_ALIASES = {"jpg": "jpeg"}
+ALIASES = {"jpg": "jpeg"}
 
 #: Longest side of an explicit canvas, pixels.
 MAX_CANVAS_SIDE = 10_000
@@ -83,7 +83,7 @@ def as_text(name: str, value: Any) -> str:
 
 def one_of(name: str, value: str, allowed: tuple[str, ...]) -> str:
     """A word of a list, in any case."""
-    lowered = _ALIASES.get(value.lower(), value.lower())
+    lowered = ALIASES.get(value.lower(), value.lower())
     if lowered not in allowed:
         raise refuse(name, f"{name!r} is {value[:40]!r}; allowed are {', '.join(allowed)}.")
     return lowered
