@@ -12,11 +12,13 @@ these models 0.58 / 0.42. With `coarse` on the masks of U²-Net-p end to end: 0.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
-from cutout_core.imaging.band import Float32, UInt8, mixed_pixels, photo_grid, shrink_to_grid
+from cutout_core.imaging.band import Float32, UInt8, mixed_pixels, photo_grid, shrink_to_grid, write_pixels
 from cutout_core.imaging.upscale import upscale
 
 #: Variance of a colour, in squared levels of 0..255, that counts as the photo's noise: slopes stay small on flat areas.
@@ -54,11 +56,11 @@ def refine_alpha(rgb: UInt8, alpha: Float32, coarse: bool = False, small: UInt8 
         return refined
     photo = shrink_to_grid(photo_grid(rgb) if small is None else small, rows, columns)
     models = _linear_models(photo, upscale(alpha, columns, rows), _COARSE if coarse else _MATTE)
-    pixels, flat = rgb.reshape(-1, 3), refined.reshape(-1)
+    pixels = rgb.reshape(-1, 3)
     for chunk in mixed_pixels(refined, (rows, columns)):
         color = cv2.cvtColor(pixels.take(chunk.index, axis=0)[None], cv2.COLOR_RGB2RGBA)[0]  # its fourth value is 255
         value = cv2.transform((chunk.sample(models) * color)[None], _SUM).reshape(-1)
-        flat[chunk.index] = np.clip(value, 0, 255) + np.float32(0.5)
+        write_pixels(refined, chunk.index, value)
     return refined
 
 
@@ -73,16 +75,16 @@ def _linear_models(rgb: UInt8, alpha: UInt8, fit: _Fit) -> Float32:
     reach = fit.radius
     part = slice(max(0, top - reach), top + height + reach), slice(max(0, left - reach), left + width + reach)
     index = np.flatnonzero(near[part])
-    r, g, b, a = (plane.astype(np.float32) for plane in (*cv2.split(rgb[part]), alpha[part]))
+    r, g, b = cv2.split(rgb[part])
+    a = np.ascontiguousarray(alpha[part])
     color = cv2.merge([r, g, b, a])
-    detail = a - cv2.blur(a, (3, 3), borderType=cv2.BORDER_REPLICATE).reshape(a.shape)
     mean, squares, crossed, with_alpha = (
-        cv2.blur(values, (2 * reach + 1,) * 2, borderType=cv2.BORDER_REPLICATE).reshape(-1, 4).take(index, axis=0)
+        _window_means(values, reach, index)
         for values in (
             color,
-            cv2.multiply(color, color),
-            cv2.multiply(color, cv2.merge([g, b, r, a])),
-            cv2.multiply(cv2.merge([r, g, b, detail]), cv2.merge([a, a, a, detail])),
+            cv2.multiply(color, color, dtype=cv2.CV_16U),
+            cv2.multiply(color, cv2.merge([g, b, r, a]), dtype=cv2.CV_16U),
+            cv2.multiply(color, cv2.merge([a, a, a, a]), dtype=cv2.CV_16U),
         )
     )
     slope = _solve(
@@ -90,15 +92,32 @@ def _linear_models(rgb: UInt8, alpha: UInt8, fit: _Fit) -> Float32:
         crossed[:, :3] - mean[:, :3] * mean[:, (1, 2, 0)],
         with_alpha[:, :3] - mean[:, :3] * mean[:, 3:],
     )
-    here = color.reshape(-1, 4).take(index, axis=0)
+    here = color.reshape(-1, 4).take(index, axis=0).astype(np.float32)
     value = here[:, 3]
     if fit.share:
         fitted = mean[:, 3] + np.einsum("nc,nc->n", slope, here[:, :3] - mean[:, :3])
         value = value + np.float32(fit.share) * (fitted - value)
-    slope *= with_alpha[:, 3:] / (with_alpha[:, 3:] + np.float32(fit.soft_detail + 1e-3))
+    energy = _detail(a, reach).take(index)[:, None]
+    slope *= energy / (energy + np.float32(fit.soft_detail + 1e-3))
     offset = value - np.einsum("nc,nc->n", slope, here[:, :3])
     models[near > 0] = np.column_stack([slope, offset * np.float32(1 / 255)])
     return models
+
+
+def _window_means(grid: npt.NDArray[Any], reach: int, index: npt.NDArray[np.intp]) -> Float32:
+    """Means over the windows around the cells at `index` of whole numbers [h, w, 4]: [n, 4], from exact sums."""
+    side = 2 * reach + 1
+    sums = cv2.boxFilter(grid, cv2.CV_32F, (side, side), normalize=False, borderType=cv2.BORDER_REPLICATE)
+    means: Float32 = sums.reshape(-1, 4).take(index, axis=0) * np.float32(1 / side**2)
+    return means
+
+
+def _detail(alpha: UInt8, reach: int) -> Float32:
+    """Energy of alpha's finest detail around each cell, in squared levels; float32 [h, w]."""
+    levels = alpha.astype(np.float32)
+    fine = levels - cv2.blur(levels, (3, 3), borderType=cv2.BORDER_REPLICATE).reshape(levels.shape)
+    energy: Float32 = cv2.blur(fine * fine, (2 * reach + 1,) * 2, borderType=cv2.BORDER_REPLICATE)
+    return energy.reshape(levels.shape)
 
 
 def _solve(diagonal: Float32, mixed: Float32, right: Float32) -> Float32:
