@@ -9,11 +9,13 @@ from pathlib import Path
 import onnx
 from onnx import ModelProto, ValueInfoProto
 
-from cutout_build.catalogue import Engine, Precision
+from cutout_build.catalogue import Engine
 from cutout_build.errors import BuildError
 from cutout_build.fetch import fetch_all
 from cutout_build.half import halve
 from cutout_build.prepare import load
+from cutout_build.quantize.scales_file import SUFFIX, read_calibration
+from cutout_build.sources import Artifact
 from cutout_core.contract.engine import graph_name
 
 
@@ -28,16 +30,22 @@ def write_variants(engine: Engine, graph: Path, folder: Path, say: Callable[[str
         path = folder / graph_name(precision.name)
         if precision.name != "bf16":
             say(f"making the graph of {engine.name} in {precision.name} ...")
-            variant = _quantized(precision, model, say) if precision.graph else halve(model, precision.keep)
+            variant = (
+                _quantized(engine, precision.graph, model, say) if precision.graph else halve(model, precision.keep)
+            )
             path.write_bytes(variant.SerializeToString(deterministic=True))
         found[precision.name] = hashlib.sha256(path.read_bytes()).hexdigest()
     return found
 
 
-def _quantized(precision: Precision, model: ModelProto, say: Callable[[str], None]) -> ModelProto:
-    """The quantized graph of the catalogue's file, with the tensors of `model`."""
-    assert precision.graph is not None
-    (path,) = fetch_all([precision.graph], say)
+def _quantized(engine: Engine, source: Artifact, model: ModelProto, say: Callable[[str], None]) -> ModelProto:
+    """The quantized graph that the catalogue's file is, or whose scales it holds, with the tensors of `model`."""
+    (path,) = fetch_all([source], say)
+    if source.source.filename.endswith(SUFFIX):
+        try:
+            return read_calibration(path, engine.sources_sha256).quantize(model)
+        except ValueError as error:
+            raise BuildError(f"{source.source.filename} does not fit {engine.name}: {error}.") from error
     quantized = load(path)
     kinds = {node.op_type for node in quantized.graph.node}
     if not {"QuantizeLinear", "DequantizeLinear"} <= kinds:

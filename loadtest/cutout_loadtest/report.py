@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import os
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from cutout_loadtest.ideal_queue import ideal_p99_over_p50
 from cutout_loadtest.monitor import Watch
 from cutout_loadtest.open_loop import Sample
 from cutout_loadtest.schedule import Phase
@@ -117,11 +119,14 @@ def _summary(
         end = phases[0].seconds + phases[1].seconds
         after = [(s.intended - end, s.latency_ms if s.ok else math.inf) for s in samples if s.intended >= end]
         recovery = recovery_s([s.latency_ms for s in samples if s.ok and s.phase == 0], after)
+    own_machine = bool(watch.times) and capacity > 0
+    intended = sorted(s.intended for s in samples)
     return {
         "p50_ms": p50,
         "p95_ms": percentile(latencies, 95),
         "p99_ms": p99,
         "p99_over_p50": p99 / p50 if p50 else math.nan,
+        "ideal_p99_over_p50": ideal_p99_over_p50(intended, os.cpu_count() or 1, capacity) if own_machine else math.nan,
         "errors": float(errors),
         "error_share": errors / len(samples) if samples else math.nan,
         "goodput": heaviest["goodput"],

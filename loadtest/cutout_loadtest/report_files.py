@@ -57,6 +57,7 @@ def markdown(report: Json, plots: Sequence[str] = ()) -> str:
         f"is an answer within {report['deadline_s']:g} s.",
         "",
         *_verdicts(report),
+        *_ideal(report),
         "| phase | offered /s | goodput /s | sent | p50 ms | p95 ms | p99 ms | p99.9 ms | errors | refused p95 ms |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
@@ -115,6 +116,17 @@ def _verdicts(report: Json) -> list[str]:
         return []
     rows = [f"| {v['slo']} | {_shown(v['value'], 2)} | {'met' if v['met'] else '**missed**'} |" for v in report["slo"]]
     return ["| objective | measured | |", "|---|---|---|", *rows, ""]
+
+
+def _ideal(report: Json) -> list[str]:
+    ideal = report["summary"].get("ideal_p99_over_p50")
+    if report["scenario"] != "soak" or ideal is None:
+        return []
+    return [
+        "The same arrivals at a perfect server of this capacity and as many cores, where every request costs the "
+        f"same, would have p99 = {_shown(ideal, 2)} × p50: what chance alone makes wait.",
+        "",
+    ]
 
 
 def _number(value: float | None) -> float:

@@ -14,22 +14,20 @@ from numpy.typing import NDArray
 from onnx import ModelProto
 from torch import Tensor
 
-from cutout_build.quantize.plan import QuantPlan, is_activation
+from cutout_build.quantize.plan import QuantPlan
 from cutout_build.quantize.qdq import QMAX
 from cutout_build.quantize.torch_graph import TorchGraph
-from cutout_build.quantize.unit_scale import equalized, gained_groups
+from cutout_build.quantize.unit_scale import gained_tensors
 
 _BINS = 2048
 #: Bounds that are tried, as shares of the largest value.
 _SHARES = np.linspace(0.15, 1.0, 35)
 
 
-def equalized_by(model: ModelProto, plan: QuantPlan, samples: Iterable[dict[str, Tensor]]) -> ModelProto:
-    """`unit_scale.equalized` by what the network computes for `samples`."""
-    gained = gained_groups(model, plan)
-    activations = [node.output[0] for node in model.graph.node if is_activation(node)]
-    alone = QuantPlan({tensor: tensor for tensor in activations if plan.groups.get(tensor) in gained})
-    return equalized(model, plan, calibrated(TorchGraph(model), alone, samples))
+def alone_scales(model: ModelProto, plan: QuantPlan, samples: Iterable[dict[str, Tensor]]) -> dict[str, float]:
+    """What `unit_scale.equalized` needs, by what the network computes for `samples`."""
+    alone = QuantPlan({tensor: tensor for tensor in gained_tensors(model, plan)})
+    return calibrated(TorchGraph(model), alone, samples)
 
 
 def calibrated(graph: TorchGraph, plan: QuantPlan, samples: Iterable[dict[str, Tensor]]) -> dict[str, float]:

@@ -12,16 +12,23 @@ from typing import Any
 from cutout_build.build_engine import build_engine
 from cutout_build.catalogue import Catalogue
 from cutout_build.errors import BuildError
+from cutout_build.quantize.scales_file import SUFFIX, write_calibration
 from cutout_build.quantize.settings import DistillSettings
 from cutout_core.contract.engine import GRAPH_NAME
 from cutout_core.contract.paths import cache_root
+from cutout_core.contract.tensors import MATTING, OPTIONAL_MODELS
 
 
 def add(commands: Any) -> None:
     """Adds both to the command line's sub-commands."""
     quantize = commands.add_parser("quantize", help="write the INT8 graph of an engine (needs PyTorch)")
     quantize.add_argument("--engine", metavar="NAME", required=True, help="name in the catalogue, such as u2netp")
-    quantize.add_argument("--out", type=Path, metavar="FILE", help="default: build/weights/ENGINE_int8.onnx")
+    quantize.add_argument(
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="a graph, or with .json its scales alone; default: build/weights/ENGINE_int8.onnx",
+    )
     quantize.add_argument("--folder", type=Path, metavar="DIR", help="of the run, which goes on where it was left")
     quantize.add_argument(
         "--keep", nargs="+", default=[], metavar="LAYER", help="convolutions that stay in float, by their nodes' names"
@@ -29,7 +36,7 @@ def add(commands: Any) -> None:
     sensitivity = commands.add_parser(
         "sensitivity", help="measure what INT8 costs layer by layer; writes sensitivity.json and .md (needs PyTorch)"
     )
-    sensitivity.add_argument("--engine", metavar="NAME", help="this one instead of every default that has INT8")
+    sensitivity.add_argument("--engine", metavar="NAME", help="this one instead of those that are always served")
     sensitivity.add_argument("--reports", type=Path, metavar="DIR", default=Path("reports"), help="default: reports")
     for command in (quantize, sensitivity):
         command.add_argument("--catalogue", type=Path, metavar="FILE", help="another catalogue than the one that came")
@@ -46,34 +53,40 @@ def run_quantize(options: argparse.Namespace) -> None:
 
     from cutout_build.quantize.distill import distill
     from cutout_build.quantize.layers import outputs_of
+    from cutout_build.quantize.measure_scales import measure_scales
 
     settings = DistillSettings(**{field.name: getattr(options, field.name) for field in fields(DistillSettings)})
     built = build_engine(engine)
     model = onnx.load(built.folder / GRAPH_NAME)
     folder = options.folder or cache_root() / "quantize" / engine.name
+    out = options.out or Path("build/weights") / f"{engine.name}_int8.onnx"
     try:
-        quantized = distill(model, built.manifest, folder, settings, outputs_of(model, options.keep))
+        if out.suffix == SUFFIX:
+            write_calibration(out, measure_scales(model, built.manifest, engine.sources_sha256, settings, options.keep))
+        else:
+            quantized = distill(model, built.manifest, folder, settings, outputs_of(model, options.keep))
+            kept = f", in float: {' '.join(options.keep)}" if options.keep else ""
+            quantized.doc_string = (
+                f"INT8 (Q/DQ) of {engine.name}, graph {built.manifest.graph_sha256}, {settings}{kept}"
+            )
+            onnx.checker.check_model(quantized, full_check=True)
+            onnx.save(quantized, out)
     except (ValueError, NotImplementedError) as error:
         raise BuildError(str(error)) from error
-    kept = f", in float: {' '.join(options.keep)}" if options.keep else ""
-    quantized.doc_string = f"INT8 (Q/DQ) of {engine.name}, graph {built.manifest.graph_sha256}, {settings}{kept}"
-    onnx.checker.check_model(quantized, full_check=True)
-    out = options.out or Path("build/weights") / f"{engine.name}_int8.onnx"
-    onnx.save(quantized, out)
-    print(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
+    print(f"{out}: {out.stat().st_size / 1e6:.2f} MB")
 
 
 def run_sensitivity(options: argparse.Namespace) -> None:
     """Measures the engines' layers and puts the figures into the report. Raises BuildError."""
     catalogue = Catalogue.load(options.catalogue)
-    chosen = (catalogue.engine(options.engine),) if options.engine else catalogue.defaults()
+    always = [engine for engine in catalogue.defaults() if engine.model not in OPTIONAL_MODELS]
+    chosen = [catalogue.engine(options.engine)] if options.engine else always
     _need_torch(options.command)
     import onnx
 
     from cutout_build.quantize.held_out import trial
     from cutout_build.quantize.sensitivity import sensitivity
     from cutout_build.quantize.sensitivity_report import entry, write_report
-    from cutout_core.contract.tensors import MATTING
 
     for engine in chosen:
         built = build_engine(engine)

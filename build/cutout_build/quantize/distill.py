@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.nn import functional
 from tqdm import tqdm
 
-from cutout_build.quantize.calibrate import calibrated, equalized_by
+from cutout_build.quantize.calibrate import alone_scales, calibrated
 from cutout_build.quantize.equality import LARGEST_DIFFERENCE, proved_difference
 from cutout_build.quantize.fake_quant import FakeQuant
 from cutout_build.quantize.gains import with_gains
@@ -29,6 +29,7 @@ from cutout_build.quantize.photos import Photos
 from cutout_build.quantize.plan import quant_plan
 from cutout_build.quantize.settings import DistillSettings
 from cutout_build.quantize.torch_graph import TorchGraph
+from cutout_build.quantize.unit_scale import equalized
 from cutout_build.quantize.write import int8_graph
 from cutout_core.contract.engine import EngineManifest
 from cutout_core.contract.tensors import MATTING
@@ -55,7 +56,7 @@ def distill(
     plan = quant_plan(model, keep)
     photos = Photos.load(settings.frames, settings.seed, settings.bank)
     samples = list(calibration_samples(photos, manifest, settings))
-    model = equalized_by(model, plan, samples)
+    model = equalized(model, plan, alone_scales(model, plan, samples))
     teacher, student = TorchGraph(model).requires_grad_(False), TorchGraph(model)
     full = manifest.input_size
     off = proved_difference(model, teacher, samples[0])

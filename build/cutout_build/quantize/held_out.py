@@ -13,13 +13,14 @@ import onnx
 from onnx import ModelProto
 
 from cutout_build.quality.cache import Arrays, cached, digest
-from cutout_build.quantize.calibrate import calibrated, equalized_by
+from cutout_build.quantize.calibrate import alone_scales, calibrated
 from cutout_build.quantize.distill import calibration_rng, calibration_samples
 from cutout_build.quantize.gains import with_gains
 from cutout_build.quantize.photos import Photos, network_inputs
 from cutout_build.quantize.plan import quant_plan
 from cutout_build.quantize.settings import DistillSettings
 from cutout_build.quantize.torch_graph import TorchGraph
+from cutout_build.quantize.unit_scale import equalized
 from cutout_build.reference import Inputs
 from cutout_core.contract.engine import EngineManifest
 
@@ -45,7 +46,7 @@ def trial(model: ModelProto, manifest: EngineManifest, settings: DistillSettings
     def compute() -> Arrays:
         photos = Photos.load(settings.frames, settings.seed, settings.bank)
         samples = list(calibration_samples(photos, manifest, settings))
-        ready = equalized_by(model, plan, samples)
+        ready = equalized(model, plan, alone_scales(model, plan, samples))
         scales = calibrated(TorchGraph(ready), plan, samples)
         rows = [
             network_inputs(frame.image, frame.mask, index % 3, manifest, manifest.input_size)

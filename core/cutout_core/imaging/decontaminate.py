@@ -98,7 +98,8 @@ def _fit_level(level: UInt8, foreground: Float32, background: Float32) -> tuple[
 def _window_sums(grid: npt.NDArray[Any], depth: int, index: npt.NDArray[np.intp]) -> npt.NDArray[Any]:
     """Sums over the 3 × 3 windows around the cells at `index` of [h, w, 4]: [n, 4] of OpenCV's type `depth`."""
     sums = cv2.boxFilter(grid, depth, (3, 3), normalize=False, borderType=cv2.BORDER_REPLICATE)
-    return sums.reshape(-1, 4).take(index, axis=0)
+    chosen: npt.NDArray[Any] = sums.reshape(-1, 4).take(index, axis=0)
+    return chosen
 
 
 def _threefold(values: Float32) -> Float32:

@@ -11,12 +11,13 @@ from onnx import ModelProto, TensorProto, helper
 
 torch = pytest.importorskip("torch")
 
-from cutout_build.quantize.calibrate import best_scale, calibrated, equalized_by  # noqa: E402
+from cutout_build.quantize.calibrate import alone_scales, best_scale, calibrated  # noqa: E402
 from cutout_build.quantize.fake_quant import FakeQuant  # noqa: E402
 from cutout_build.quantize.gains import with_gains  # noqa: E402
 from cutout_build.quantize.plan import quant_plan  # noqa: E402
 from cutout_build.quantize.qdq import QMAX, write_qdq  # noqa: E402
 from cutout_build.quantize.torch_graph import TorchGraph  # noqa: E402
+from cutout_build.quantize.unit_scale import equalized  # noqa: E402
 
 
 @pytest.fixture
@@ -55,7 +56,7 @@ def test_a_gain_that_joins_activations_fills_their_range(evidence: ModelProto) -
     plan = quant_plan(model)
     pictures = np.random.default_rng(5).uniform(-0.5, 0.5, (4, 1, 3, 16, 16)).astype(np.float32)
     samples = [{"IMAGE": torch.from_numpy(picture)} for picture in pictures]
-    ready = equalized_by(model, plan, iter(samples))
+    ready = equalized(model, plan, alone_scales(model, plan, iter(samples)))
     largest: dict[str, float] = {}
 
     def measure(name: str, value: torch.Tensor) -> torch.Tensor:
