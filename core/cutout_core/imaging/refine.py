@@ -100,7 +100,7 @@ def _linear_models(rgb: UInt8, alpha: UInt8, fit: _Fit) -> Float32:
     energy = _detail(a, reach).take(index)[:, None]
     slope *= energy / (energy + np.float32(fit.soft_detail + 1e-3))
     offset = value - np.einsum("nc,nc->n", slope, here[:, :3])
-    models[near > 0] = np.column_stack([slope, offset * np.float32(1 / 255)])
+    models.reshape(-1, 4)[np.flatnonzero(near)] = np.column_stack([slope, offset * np.float32(1 / 255)])
     return models
 
 
