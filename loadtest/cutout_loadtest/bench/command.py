@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cutout_loadtest.bench.measure import Journal, make_inputs, measure
-from cutout_loadtest.bench.plan import CUTOUT, SYSTEMS, cells, quick_cells
+from cutout_loadtest.bench.plan import SYSTEMS, cells, quick_cells
 from cutout_loadtest.bench.quiet import warnings
 from cutout_loadtest.bench.report import write_bench
 from cutout_loadtest.bench.rows import make_rows
@@ -40,14 +40,12 @@ def run(options: argparse.Namespace) -> int:
     if options.fresh:
         journal.path.unlink(missing_ok=True)
     files = make_inputs(options.photo, options.work)
-    with started(set(options.systems)) as systems:
-        qualities = list(options.qualities)
-        server = systems.get(CUTOUT)
-        if isinstance(server, CutoutServer):
-            installed = server.qualities()
-            qualities = [quality for quality in qualities if quality in installed]
+    with started(set(options.systems), "high" in options.qualities and not options.quick) as systems:
+        servers = [server for server in systems.values() if isinstance(server, CutoutServer)]
+        installed = {quality for server in servers for quality in server.qualities()}
+        qualities = [quality for quality in options.qualities if quality in installed or not servers]
         plan = quick_cells(qualities) if options.quick else cells(qualities)
-        plan = [cell for cell in plan if cell.system in systems and options.only in str(cell)]
+        plan = [cell for cell in plan if cell.server in systems and options.only in str(cell)]
         results = measure(systems, plan, files, journal, repeats=repeats, seconds=seconds)
     if not results:
         raise ValueError("no cell is left to measure: --only, --systems or --qualities leave nothing")

@@ -95,7 +95,7 @@ def measure(
         for cell in _order(cells, repeat):
             if (cell, repeat) in done:
                 continue
-            journal.add(_one(systems[cell.system], cell, files[cell.input], repeat, seconds, calibration, known))
+            journal.add(_one(systems[cell.server], cell, files[cell.input], repeat, seconds, calibration, known))
             count += 1
             left = (time.monotonic() - began) / count * (todo - count)
             last = journal.read()[-1]

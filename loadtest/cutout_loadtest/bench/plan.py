@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 CUTOUT, STAGES, SERVER, LIBRARY = "cutout", "cutout in process", "rembg server", "rembg library"
 SYSTEMS = (CUTOUT, STAGES, SERVER, LIBRARY)
+#: `Cell.server` of ours where quality high is loaded.
+CUTOUT_HIGH = "cutout, high"
 
 #: Inputs by name: 10⁶ pixels and encoding. 512 px: 512 × 512.
 INPUTS: dict[str, tuple[float, str]] = {
@@ -33,6 +35,11 @@ class Cell:
     input: str
     output: str
     concurrency: int
+
+    @property
+    def server(self) -> str:
+        """The name under which its system is started: that of ours with quality high is one of its own."""
+        return CUTOUT_HIGH if (self.system, self.quality) == (CUTOUT, "high") else self.system
 
     def __str__(self) -> str:
         return f"{self.system} {self.quality} · {self.input} → {self.output} · {self.concurrency}".replace("  ", " ")

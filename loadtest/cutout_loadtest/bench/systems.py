@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +21,9 @@ from typing import Protocol
 import uvloop
 
 from cutout_client import Client
-from cutout_loadtest.bench.plan import CUTOUT, LIBRARY, SERVER, STAGE_WORKERS, STAGES, Cell
+from cutout_core.contract.paths import cache_root, engines_root
+from cutout_core.contract.tensors import MATTING, SEGMENTATION, SEGMENTATION_HIGH
+from cutout_loadtest.bench.plan import CUTOUT, CUTOUT_HIGH, LIBRARY, SERVER, STAGE_WORKERS, STAGES, Cell
 from cutout_loadtest.closed_loop import LoadReport, closed_loop
 from cutout_loadtest.senders import open_sender
 from cutout_loadtest.service import running_service, stop
@@ -94,15 +97,23 @@ class Workers:
 
 
 @contextlib.contextmanager
-def started(names: set[str]) -> Iterator[dict[str, System]]:
-    """Starts the named systems; ends them. Raises RuntimeError where one does not start."""
+def started(names: set[str], high: bool) -> Iterator[dict[str, System]]:
+    """Starts the named systems by `Cell.server`, and ends them. Raises RuntimeError where one does not start.
+
+    high: ours a second time, with quality high where it is installed. The first one never has it, so that its memory is
+    that of the engines which everybody serves.
+    """
     with contextlib.ExitStack() as stack:
         systems: dict[str, System] = {}
         if names & {SERVER, LIBRARY} and subprocess.run([*_BUILD, "prepare"], stdin=subprocess.DEVNULL).returncode:
             raise RuntimeError("the peer cannot be set up; its message is above (--systems leaves it out)")
         if CUTOUT in names:
-            service = stack.enter_context(running_service())
+            usual = stack.enter_context(usual_engines())
+            service = stack.enter_context(running_service({"CUTOUT_CACHE": str(usual)}))
             systems[CUTOUT] = CutoutServer(service.http, service.pid)
+        if CUTOUT in names and high and (engines_root() / SEGMENTATION_HIGH.name).is_dir():
+            service = stack.enter_context(running_service())
+            systems[CUTOUT_HIGH] = CutoutServer(service.http, service.pid)
         if STAGES in names:
             systems[STAGES] = stack.enter_context(_workers("stages", STAGE_WORKERS, threads=False))
         if LIBRARY in names:
@@ -110,6 +121,19 @@ def started(names: set[str]) -> Iterator[dict[str, System]]:
         if SERVER in names:
             systems[SERVER] = stack.enter_context(_rembg_server())
         yield systems
+
+
+@contextlib.contextmanager
+def usual_engines() -> Iterator[Path]:
+    """A cache folder like this machine's, but without the engine of quality high."""
+    with tempfile.TemporaryDirectory(prefix="cutout-bench-") as folder:
+        engines = Path(folder) / "engines"
+        engines.mkdir()
+        for name in (SEGMENTATION.name, MATTING.name):
+            (engines / name).symlink_to(engines_root() / name)
+        (cache_root() / "compiled").mkdir(parents=True, exist_ok=True)
+        (Path(folder) / "compiled").symlink_to(cache_root() / "compiled")
+        yield Path(folder)
 
 
 @contextlib.contextmanager

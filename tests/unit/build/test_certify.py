@@ -27,6 +27,10 @@ from cutout_build.certificate.runs import WAYS, Speed, Way, capabilities, speeds
 from cutout_build.certificate.verdict import judge, losses
 from cutout_build.errors import BuildError
 from cutout_build.quality.composites import encode_jpeg
+from cutout_build.quantize.gains import with_gains
+from cutout_build.quantize.plan import quant_plan
+from cutout_build.quantize.scales_file import Calibration, write_calibration
+from cutout_build.quantize.unit_scale import gained_tensors
 from cutout_core.contract.certificate import PrecisionError, choose
 from cutout_core.contract.engine import EngineManifest, graph_name
 from tests.unit.build.graphs import SIZE
@@ -262,6 +266,27 @@ def test_a_quantized_file_that_does_not_fit_stops_the_build(catalogue: Path, eng
         build_engine(declare(catalogue, tmp_path / "fixed.onnx"), say=lambda line: None)
     with pytest.raises(BuildError, match="it is not quantized"):
         build_engine(declare(catalogue, tmp_path / "net.onnx"), say=lambda line: None)
+
+
+def test_a_file_of_scales_is_quantized_when_the_engine_is_built(
+    engine: Engine, catalogue: Path, tmp_path: Path
+) -> None:
+    model = onnx.load(build_engine(engine, say=lambda line: None).folder / "model.onnx")
+    ready = with_gains(model)
+    plan = quant_plan(ready)
+    alone = dict.fromkeys(gained_tensors(ready, plan), 0.02)
+    found = Calibration(engine.sources_sha256, "a test", (), alone, dict.fromkeys(plan.scales, 0.02))
+    path = tmp_path / "net_int8.json"
+    write_calibration(path, found)
+    built = build_engine(declare(catalogue, path), say=lambda line: None)
+    assert onnx.load(built.folder / graph_name("int8")) == found.quantize(model)
+    for wrong, reason in (
+        (replace(found, scales=found.scales | {"other": 1.0}), "net_int8.json does not fit net: .* unknown .'other'"),
+        (replace(found, weights_sha256="0" * 64), "net_int8.json was made with the weights 000000000000"),
+    ):
+        write_calibration(path, wrong)
+        with pytest.raises(BuildError, match=reason):
+            build_engine(declare(catalogue, path), say=lambda line: None)
 
 
 def test_the_command_writes_the_report_and_keeps_other_engines_rows(

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from cutout_loadtest.bench.measure import Journal, Result
-from cutout_loadtest.bench.plan import CUTOUT, INPUTS, LIBRARY, SERVER, STAGES, Cell, cells
+from cutout_loadtest.bench.plan import CUTOUT, CUTOUT_HIGH, INPUTS, LIBRARY, SERVER, STAGES, Cell, cells
 from cutout_loadtest.bench.quiet import warnings
 from cutout_loadtest.bench.report import write_bench
 from cutout_loadtest.bench.rows import KEYS, Row, make_rows
+from cutout_loadtest.bench.systems import usual_engines
 from cutout_loadtest.bench.targets import check
 from cutout_loadtest.capacity import check as check_cost
 from cutout_loadtest.capacity import fit, markdown
@@ -123,3 +124,20 @@ def test_the_cost_formula_is_found_again_and_checked() -> None:
     assert compared["predicted_core_ms"] == pytest.approx(65)
     assert compared["predicted_images_per_s"] == pytest.approx(2000 / 65)
     assert "predicted 65 core-ms an image, measured 70 (-7%)" in markdown(costs, compared, 50)
+
+
+def test_quality_high_has_a_server_of_its_own_and_the_other_none_of_its_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = cells(["fast", "standard", "high"])
+    assert {cell.server for cell in plan if cell.quality == "high"} == {CUTOUT_HIGH, STAGES}
+    assert {cell.server for cell in plan if cell.quality != "high"} == {CUTOUT, STAGES, SERVER, LIBRARY}
+    monkeypatch.setenv("CUTOUT_CACHE", str(tmp_path))
+    for name in ("segmentation", "segmentation_high", "matting"):
+        (tmp_path / "engines" / name).mkdir(parents=True)
+        (tmp_path / "engines" / name / "model.onnx").write_text(name)
+    with usual_engines() as cache:
+        assert sorted(path.name for path in (cache / "engines").iterdir()) == ["matting", "segmentation"]
+        assert (cache / "engines" / "matting" / "model.onnx").read_text() == "matting"
+    assert not cache.exists()
+    assert (tmp_path / "engines" / "matting" / "model.onnx").is_file()
