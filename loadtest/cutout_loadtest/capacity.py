@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cutout_core.contract.tensors import QUALITY_ENGINES
 from cutout_loadtest.bench.plan import CUTOUT, INPUTS
 from cutout_loadtest.report import clean
 from cutout_loadtest.stats import slope
@@ -46,10 +47,10 @@ class Cost:
 
 
 def fit(rows: Sequence[Mapping[str, Any]]) -> dict[str, Cost]:
-    """The formula of each quality that has rows of at least two sizes."""
+    """The formula of each quality that has rows of at least two sizes, the cheapest quality first."""
     costs: dict[str, Cost] = {}
     loaded = [row for row in rows if row["system"] == CUTOUT and row["concurrency"] >= _MIN_CALLERS]
-    for quality in dict.fromkeys(row["quality"] for row in loaded):
+    for quality in QUALITY_ENGINES:
         own = [row for row in loaded if row["quality"] == quality]
         plain = [row for row in own if row["output"] == "png" and INPUTS[row["input"]][1] == "jpeg"]
         sizes = [INPUTS[row["input"]][0] for row in plain]
