@@ -24,7 +24,7 @@ from cutout_loadtest.service import running_service
 
 #: The variables that a candidate sets.
 SLOTS, ROWS = "CUTOUT_BATCH_SLOTS", "CUTOUT_MAX_BATCH_ROWS"
-THREADS, REPOSITORY = "CUTOUT_THREADS", "CUTOUT_MODEL_REPOSITORY"
+THREADS, INSTANCES, REPOSITORY = "CUTOUT_THREADS", "CUTOUT_INSTANCES", "CUTOUT_MODEL_REPOSITORY"
 #: A candidate within this share of the fastest is as good, and the one with the lower p95 is taken.
 _ALIKE = 0.03
 
@@ -54,21 +54,19 @@ class Candidate:
 
 
 def sweep(cores: int, environment: Mapping[str, str]) -> list[Candidate]:
-    """Slots, rows of a batch and threads; a variable that `environment` holds is fixed at that value.
+    """Slots, rows of a batch, and how the cores are shared; a variable that `environment` holds is fixed at that value.
 
-    Of slots × rows only what keeps 4 to 16 images in flight is tried, unless one of the two is fixed.
+    The cores are all threads of one instance of every model, or halved between two. Of slots × rows only what keeps 4
+    to 16 images in flight is tried, unless one of the two is fixed.
     """
-    values = {
-        SLOTS: ["2", "4", "8"],
-        ROWS: ["1", "2", "4", "8"],
-        THREADS: sorted({str(max(1, cores // 2)), str(cores)}, key=int),
-    }
-    fixed = {name: environment[name] for name in values if name in environment}
-    values |= {name: [value] for name, value in fixed.items()}
-    chosen = [dict(zip(values, row, strict=True)) for row in itertools.product(*values.values())]
+    shares = [{THREADS: str(cores // count), INSTANCES: str(count)} for count in ((1, 2) if cores > 1 else (1,))]
+    batches = [{SLOTS: slots, ROWS: rows} for slots in ("2", "4", "8") for rows in ("1", "2", "4", "8")]
+    fixed = {name: environment[name] for name in (SLOTS, ROWS, THREADS, INSTANCES) if name in environment}
     if not fixed.keys() & {SLOTS, ROWS}:
-        chosen = [one for one in chosen if 4 <= int(one[SLOTS]) * int(one[ROWS]) <= 16]
-    return [Candidate(_name(variables), variables) for variables in chosen]
+        batches = [one for one in batches if 4 <= int(one[SLOTS]) * int(one[ROWS]) <= 16]
+    chosen = [batch | share | fixed for batch, share in itertools.product(batches, shares)]
+    unique = {tuple(variables.items()): variables for variables in chosen}
+    return [Candidate(_name(variables), variables) for variables in unique.values()]
 
 
 def batchers(source: Path, folder: Path) -> list[Candidate]:

@@ -8,7 +8,18 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
 from cutout_loadtest.closed_loop import LoadReport
-from cutout_loadtest.tune import ROWS, SLOTS, THREADS, Candidate, batchers, best, sweep, table, without_dynamic_batching
+from cutout_loadtest.tune import (
+    INSTANCES,
+    ROWS,
+    SLOTS,
+    THREADS,
+    Candidate,
+    batchers,
+    best,
+    sweep,
+    table,
+    without_dynamic_batching,
+)
 
 SOURCE = Path(__file__).parents[3] / "model_repository"
 
@@ -25,8 +36,18 @@ def test_variables_that_are_set_are_not_swept() -> None:
     assert len(sweep(1, {})) == 8
     fixed = sweep(2, {SLOTS: "7", THREADS: "1", "HOME": "/root"})
     assert [one.environment for one in fixed] == [
-        {SLOTS: "7", ROWS: rows, THREADS: "1"} for rows in ("1", "2", "4", "8")
+        {SLOTS: "7", ROWS: rows, THREADS: "1", INSTANCES: instances}
+        for rows in ("1", "2", "4", "8")
+        for instances in ("1", "2")
     ]
+
+
+def test_the_cores_are_one_instance_s_or_halved_between_two() -> None:
+    shares = {(one.environment[THREADS], one.environment[INSTANCES]) for one in sweep(6, {})}
+    assert shares == {("6", "1"), ("3", "2")}
+    assert {one.environment[INSTANCES] for one in sweep(1, {})} == {"1"}
+    assert {one.environment[INSTANCES] for one in sweep(2, {INSTANCES: "3"})} == {"3"}
+    assert len({one.name for one in sweep(2, {})}) == 16
 
 
 def test_among_the_equally_fast_the_shorter_tail_wins() -> None:
