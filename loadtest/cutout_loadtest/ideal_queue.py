@@ -12,8 +12,7 @@ def ideal_p99_over_p50(arrivals: Sequence[float], servers: int, capacity: float)
     """p99 ÷ p50 of the latency where every request costs the same and nothing is lost; NaN without arrivals.
 
     arrivals: seconds, ascending. servers: how many requests are worked on at once, each for `servers` ÷ `capacity`
-    seconds; those that wait are served in their order (Kendall's G/D/c). capacity: requests a second. No real server
-    with as many cores and requests of unequal cost comes below it by being better: requests that arrive together wait.
+    seconds; those that wait are served in their order (Kendall's G/D/c). capacity: requests a second.
     """
     work = servers / capacity
     free = [0.0] * servers
