@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from cutout_build.quantize.equality import LARGEST_DIFFERENCE, proved_difference
 from cutout_build.quantize.fake_quant import FakeQuant
 from cutout_build.quantize.gains import with_gains
 from cutout_build.quantize.photos import Photos
-from cutout_build.quantize.plan import quant_plan
+from cutout_build.quantize.plan import QuantPlan, quant_plan
 from cutout_build.quantize.settings import DistillSettings
 from cutout_build.quantize.torch_graph import TorchGraph
 from cutout_build.quantize.unit_scale import equalized
@@ -52,17 +52,14 @@ def distill(
     With `steps` 0 it is only calibrated. keep: outputs of the convolutions that stay in float. Raises ValueError where
     the checkpoint was made with other settings, or where PyTorch does not compute what ONNX Runtime does.
     """
-    model = with_gains(model, keep)
-    plan = quant_plan(model, keep)
-    photos = Photos.load(settings.frames, settings.seed, settings.bank)
-    samples = list(calibration_samples(photos, manifest, settings))
-    model = equalized(model, plan, alone_scales(model, plan, samples))
-    teacher, student = TorchGraph(model).requires_grad_(False), TorchGraph(model)
+    start = prepared(model, manifest, settings, keep, say)
+    model, plan, teacher = start.model, start.plan, start.graph
+    student = TorchGraph(model)
     full = manifest.input_size
-    off = proved_difference(model, teacher, samples[0])
-    say(f"PyTorch against ONNX Runtime on a picture: max |Δ| {off:.1e} (bound {LARGEST_DIFFERENCE:.0e})")
     saved = _saved(folder, settings, keep)
-    fake = FakeQuant(plan, calibrated(teacher, plan, samples) if saved is None else dict.fromkeys(plan.scales, 1.0))
+    fake = FakeQuant(
+        plan, calibrated(teacher, plan, start.samples) if saved is None else dict.fromkeys(plan.scales, 1.0)
+    )
     side = full if manifest.model == MATTING.name else settings.side
     for graph in (teacher, student):
         graph.fit(side / full)
@@ -72,19 +69,20 @@ def distill(
             {"params": fake.parameters(), "rate": settings.scale_rate},
         ]
     )
-    start = 0
+    first = 0
     if saved is not None:
         student.load_state_dict(saved["student"])
         fake.load_state_dict(saved["scales"])
         optimizer.load_state_dict(saved["optimizer"])
-        start = saved["step"]
+        first = saved["step"]
     heads = head_outputs(model)
-    progress = tqdm(range(start, settings.steps), initial=start, total=settings.steps, unit="step")
+    progress = tqdm(range(first, settings.steps), initial=first, total=settings.steps, unit="step")
     for step in progress:
         for group in optimizer.param_groups:
             group["lr"] = group["rate"] * learning_share(step, settings.steps)
         draws = [
-            photos.draw(_rng(settings, 2, step * settings.batch + row), manifest, side) for row in range(settings.batch)
+            start.photos.draw(_rng(settings, 2, step * settings.batch + row), manifest, side)
+            for row in range(settings.batch)
         ]
         inputs = {name: _channels_last(torch.cat([draw[name] for draw in draws])) for name in draws[0]}
         loss = difference(teacher, student, fake, heads, inputs)
@@ -99,6 +97,39 @@ def distill(
     trained.CopyFrom(model)
     student.write_to(trained)
     return int8_graph(trained, plan, fake.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """model: computes what the given one does, ready for `plan`. graph: it in PyTorch, proved equal. samples: what the
+    first scales are taken from. alone: `unit_scale.equalized`'s scales, with which `model` was made."""
+
+    model: ModelProto
+    plan: QuantPlan
+    graph: TorchGraph
+    photos: Photos
+    samples: list[dict[str, Tensor]]
+    alone: dict[str, float]
+
+
+def prepared(
+    model: ModelProto,
+    manifest: EngineManifest,
+    settings: DistillSettings,
+    keep: tuple[str, ...],
+    say: Callable[[str], None],
+) -> Prepared:
+    """What calibration and training begin with; arguments and errors as of `distill`."""
+    model = with_gains(model, keep)
+    plan = quant_plan(model, keep)
+    photos = Photos.load(settings.frames, settings.seed, settings.bank)
+    samples = list(calibration_samples(photos, manifest, settings))
+    alone = alone_scales(model, plan, samples)
+    model = equalized(model, plan, alone)
+    graph = TorchGraph(model).requires_grad_(False)
+    off = proved_difference(model, graph, samples[0])
+    say(f"PyTorch against ONNX Runtime on a picture: max |Δ| {off:.1e} (bound {LARGEST_DIFFERENCE:.0e})")
+    return Prepared(model, plan, graph, photos, samples, alone)
 
 
 def calibration_samples(

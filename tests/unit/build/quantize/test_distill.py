@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from onnx import ModelProto
+from onnx import ModelProto, numpy_helper
 
 torch = pytest.importorskip("torch")
 
@@ -18,6 +18,7 @@ from cutout_build.quantize import distill as distill_module  # noqa: E402
 from cutout_build.quantize.distill import calibration_samples, distill  # noqa: E402
 from cutout_build.quantize.equality import proved_difference  # noqa: E402
 from cutout_build.quantize.held_out import undrawn  # noqa: E402
+from cutout_build.quantize.measure_scales import measure_scales  # noqa: E402
 from cutout_build.quantize.photos import Photos  # noqa: E402
 from cutout_build.quantize.settings import DistillSettings  # noqa: E402
 from cutout_build.quantize.torch_graph import TorchGraph, key  # noqa: E402
@@ -67,6 +68,24 @@ def test_a_run_says_how_equal_it_is_and_keeps_what_it_was_told(
     names = {tensor.name for tensor in graph.initializer}
     assert {"deep.weight", "last.weight_int8", "second.weight_int8"} <= names
     assert not {"deep.weight_int8", "last.weight"} & names
+
+
+def test_a_file_of_scales_gives_the_graph_of_a_run_without_training(
+    model: ModelProto, photos: Photos, tmp_path: Path
+) -> None:
+    settings = replace(SETTINGS, steps=0)
+    kept = [node.name or node.output[0] for node in model.graph.node if node.output[0] == "deep.out"]
+    graph = distill(model, MANIFEST, tmp_path, settings, ("deep.out",), lambda line: None)
+    found = measure_scales(model, MANIFEST, "0" * 64, settings, kept, lambda line: None)
+    made = found.quantize(model).graph
+    assert made.node == graph.graph.node
+    for one, other in zip(made.initializer, graph.graph.initializer, strict=True):
+        assert one.name == other.name
+        left, right = numpy_helper.to_array(one), numpy_helper.to_array(other)
+        # a run keeps the logarithms of its scales: their last bit may differ, and with it a weight's rounding
+        np.testing.assert_allclose(left, right, rtol=1e-6, atol=1 if left.dtype == np.int8 else 0)
+    with pytest.raises(ValueError, match="no place for trained weights"):
+        measure_scales(model, MANIFEST, "0" * 64, SETTINGS, kept, lambda line: None)
 
 
 def test_another_run_is_not_gone_on_with(model: ModelProto, photos: Photos, tmp_path: Path) -> None:
