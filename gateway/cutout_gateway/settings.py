@@ -98,7 +98,7 @@ class Settings(BaseSettings):
     """Items of one stream in work at once; further ones are not read before one is answered."""
     stream_wait_s: float = Field(10.0, ge=0, le=3600)
     """How long an item of a stream waits for a place in a full server before it is refused, seconds."""
-    batch_slots: int = Field(2, ge=1, le=64)
+    batch_slots: int = Field(3, ge=1, le=64)
     """Batches in flight to Triton at once, of each quality."""
     max_batch_rows: int = Field(0, ge=0, le=MAX_BATCH_SIZE)
     """Images in one batch; 0: as many as cores, from 2 to 8; with a GPU 8."""
@@ -169,7 +169,7 @@ class Settings(BaseSettings):
     def batch_rows(self) -> int:
         """Images in one batch: what is set, else by the machine.
 
-        A batch does not make a network faster on a CPU, where its rows run one after the other: there it only fills the
+        A batch does not make a network faster on a CPU, where every row is a run of its own: there it only fills the
         cores, and nobody waits for seven neighbours. Measured in docs/capacity.md.
         """
         if self.max_batch_rows:

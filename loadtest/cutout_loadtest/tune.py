@@ -60,7 +60,7 @@ def sweep(cores: int, environment: Mapping[str, str]) -> list[Candidate]:
     to 16 images in flight is tried, unless one of the two is fixed.
     """
     shares = [{THREADS: str(cores // count), INSTANCES: str(count)} for count in ((1, 2) if cores > 1 else (1,))]
-    batches = [{SLOTS: slots, ROWS: rows} for slots in ("2", "4", "8") for rows in ("1", "2", "4", "8")]
+    batches = [{SLOTS: slots, ROWS: rows} for slots in ("2", "3", "4") for rows in ("1", "2", "4", "8")]
     fixed = {name: environment[name] for name in (SLOTS, ROWS, THREADS, INSTANCES) if name in environment}
     if not fixed.keys() & {SLOTS, ROWS}:
         batches = [one for one in batches if 4 <= int(one[SLOTS]) * int(one[ROWS]) <= 16]

@@ -28,6 +28,8 @@ log = logging.getLogger("cutout.gateway")
 
 #: Tiles in one request to `matting` on a CPU, where batches gain nothing and other rows wait for the request to end.
 _CPU_TILE_BATCH = 4
+#: Most rows that an engine runs beside each other on a CPU: each holds memory (U²-Net-p 75 MB).
+_MOST_STREAMS = 8
 
 
 class RepositoryError(RuntimeError):
@@ -70,8 +72,7 @@ def allot(threads: int, cores: int, instances: int = 1) -> Allotment:
     """The rule of the CPU profile: one instance of every model unless told otherwise, each with all threads (0: one
     per core).
 
-    Batches fill the threads, and the engine gains nothing from two streams of one thread over one of two. The
-    models take turns under load, so that more threads than cores in all is meant.
+    Batches fill the threads. The models take turns under load, so that more threads than cores in all is meant.
     """
     return Allotment(instances, threads or cores)
 
@@ -107,6 +108,7 @@ def render_repository(source: Path, engines: Path, target: Path, settings: Rende
     }
     if settings.profile == "cpu":
         values["tile_batch"] = str(_CPU_TILE_BATCH)
+        values["streams"] = str(min(allotment.threads, _MOST_STREAMS))
     values["uncertified"] = " ".join(engine for engine, one in served.items() if not one.choice.certified)
     for engine, one in served.items():
         values[f"precision.{engine}"] = one.choice.precision

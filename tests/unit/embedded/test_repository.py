@@ -117,7 +117,7 @@ def test_settings_and_manifest_land_in_the_configurations(engines: Path, tmp_pat
     assert list(config.output[0].dims) == [1, 512, 512]
     assert values["engine"] == "testnet"
     assert values["precision"] == "fp32"
-    assert values["threads"] == "3"
+    assert (values["threads"], values["streams"]) == ("3", "3")
     assert values["compile_cache"] == str(tmp_path / "compiled" / SHA256[:16])
     config, values = read(target, "matting", "configs", "cpu.pbtxt")
     assert [list(tensor.dims) for tensor in config.input] == [[3, 512, 512], [1, 512, 512], [3, 1, 1]]
@@ -126,6 +126,12 @@ def test_settings_and_manifest_land_in_the_configurations(engines: Path, tmp_pat
     assert (values["precision.segmentation"], values["precision.matting"]) == ("fp32", "fp32")
     assert values["max_pixels"] == "2000"
     assert fingerprint(source) == before
+
+
+def test_many_cores_share_a_bounded_number_of_streams(engines: Path, tmp_path: Path) -> None:
+    render_repository(default_source(), engines, tmp_path / "models", RenderSettings(threads=32))
+    _, values = read(tmp_path / "models", "segmentation", "configs", "cpu.pbtxt")
+    assert (values["threads"], values["streams"]) == ("32", "8")
 
 
 def test_the_copy_has_links_to_the_graph_and_files_of_its_own(engines: Path, tmp_path: Path) -> None:
