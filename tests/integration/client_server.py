@@ -74,10 +74,25 @@ class ScriptedServer:
     arrived: threading.Event = field(default_factory=threading.Event)
     cancelled: threading.Event = field(default_factory=threading.Event)
     streams: int = 0
+    in_flight: int = 0
+    most_in_flight: int = 0
+    counting: threading.Lock = field(default_factory=threading.Lock)
 
     def note(self, seen: Seen) -> None:
         self.seen.append(seen)
         self.arrived.set()
+
+    @contextmanager
+    def one_in_flight(self) -> Iterator[None]:
+        """Counts a request as long as it is open."""
+        with self.counting:
+            self.in_flight += 1
+            self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        try:
+            yield
+        finally:
+            with self.counting:
+                self.in_flight -= 1
 
     def next_answer(self) -> Answer:
         return self.answers.popleft() if self.answers else Answer()
@@ -130,7 +145,8 @@ class _Handler(BaseHTTPRequestHandler):
         options = dict(parse_qsl(urlsplit(self.path).query))
         timeout = self.headers["X-Cutout-Timeout-Ms"]
         self.script.note(Seen(image, options, request_id, float(timeout) if timeout else None))
-        time.sleep(answer.delay_s)
+        with self.script.one_in_flight():
+            time.sleep(answer.delay_s)
         if answer.hang_up:
             self.close_connection = True
             return
