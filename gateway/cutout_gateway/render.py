@@ -30,6 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--max-pixels", type=int, default=Limits().max_pixels, help="as CUTOUT_MAX_PIXELS")
     parser.add_argument("--threads", type=int, default=0, help="of the pixel work; 0: one a core")
     parser.add_argument("--instances", type=int, default=1, help="of every model in Python")
+    parser.add_argument("--postprocess-instances", type=int, default=0, help="0: one a thread, at most 4")
     options = parser.parse_args(arguments)
     if options.profile == "gpu" and options.precision != "auto":
         parser.error("--precision is for the profile cpu; of the profile gpu it is that of the plans")
@@ -42,6 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.precision_force,
         options.threads,
         instances=options.instances,
+        postprocess_instances=options.postprocess_instances,
     )
     try:
         render_repository(options.source or default_source(), engines_root(), options.target, settings)

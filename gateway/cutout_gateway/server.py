@@ -194,6 +194,7 @@ class Server:
                 precision_force=settings.precision_force,
                 threads=settings.threads,
                 instances=settings.instances,
+                postprocess_instances=settings.postprocess_instances,
             ),
             on_exit=lambda status: self._changed.set(),
         )

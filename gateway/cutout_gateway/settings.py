@@ -67,6 +67,8 @@ class Settings(BaseSettings):
     """Threads of the engines and of the pixel work; 0 takes one per core."""
     instances: int = Field(1, ge=1, le=64)
     """Instances of every model in the embedded Triton; each has all threads, an engine its weights again."""
+    postprocess_instances: int = Field(0, ge=0, le=64)
+    """Instances of `postprocess`; 0 takes one for each thread, at most 4."""
     triton_url: str | None = None
     """host:port of an external Triton's gRPC endpoint; when set, none is started."""
     triton_metrics_url: str | None = None

@@ -38,10 +38,10 @@ def clean_alpha(alpha: UInt8) -> UInt8:
     rows, columns = min(alpha.shape[0], GRID), min(alpha.shape[1], GRID)
     grid = shrink_to_grid(alpha, rows, columns)
     specks, pinholes = _specks(grid), _pinholes(grid)
-    if specks.any():
-        alpha = cv2.bitwise_and(alpha, cv2.bitwise_not(_enlarged(specks, alpha.shape)))
-    if pinholes.any():
-        alpha = cv2.bitwise_or(alpha, _enlarged(pinholes, alpha.shape))
+    if specks.any() or pinholes.any():
+        alpha = alpha.copy()
+        _fill(alpha, specks, 0)
+        _fill(alpha, pinholes, 255)
     return _without_steps(alpha)
 
 
@@ -96,9 +96,13 @@ def _grown(cells: UInt8) -> UInt8:
     return grown
 
 
-def _enlarged(cells: UInt8, shape: tuple[int, ...]) -> UInt8:
-    enlarged: UInt8 = cv2.resize(cells, (shape[1], shape[0]), interpolation=cv2.INTER_NEAREST)
-    return enlarged
+def _fill(alpha: UInt8, cells: UInt8, level: int) -> None:
+    """Writes `level` into the pixels of the grid's cells that are not 0; looks at no more than the box around them."""
+    left, top, width, height = cv2.boundingRect(cells)
+    rows, columns = (np.arange(size) * count // size for size, count in zip(alpha.shape, cells.shape, strict=True))
+    down = slice(*np.searchsorted(rows, (top, top + height)))
+    across = slice(*np.searchsorted(columns, (left, left + width)))
+    np.copyto(alpha[down, across], level, where=cells.take(rows[down], axis=0).take(columns[across], axis=1) > 0)
 
 
 def _without_steps(alpha: UInt8) -> UInt8:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from PIL import Image, ImageFile
 
 from cutout_core.contract import CutoutError, ErrorCode, Limits, ResultWarning
+from cutout_core.imaging.color_profile import profile_space
 from cutout_core.imaging.header import ImageHeader, read_header
 from cutout_core.imaging.jpeg_decode import decode_jpeg, load_with_pillow, scaled_extent
 from cutout_core.imaging.jpeg_file import read_jpeg, refuse_scan_bomb
@@ -85,12 +86,12 @@ def _decode_jpeg(data: bytes, header: ImageHeader, min_side: int, warnings: list
         return None
     height, width = stored.shape[:2]
     extent = (0.0, 0.0, *scaled_extent(jpeg, width, height))
-    image = Image.fromarray(stored[..., 0] if jpeg.components == 1 else stored)
-    if jpeg.icc is None and jpeg.components == 3:
-        rgb, icc = stored, None
+    if jpeg.components == 3 and (jpeg.icc is None or profile_space(jpeg.icc) == "RGB"):
+        rgb, icc = stored, jpeg.icc
     elif jpeg.icc is None:
         rgb, icc = cv2.cvtColor(stored, cv2.COLOR_GRAY2RGB), None
     else:
+        image = Image.fromarray(stored[..., 0] if jpeg.components == 1 else stored)
         image.info["icc_profile"] = jpeg.icc
         rgb, _, icc = image_arrays(image, warnings)
     return DecodedImage(

@@ -24,18 +24,20 @@ GRID = 384
 HOLD = 0.1
 
 
-def decontaminate(rgb: UInt8, alpha: UInt8, small: UInt8 | None = None) -> UInt8:
+def decontaminate(rgb: UInt8, alpha: UInt8, small: UInt8 | None = None, *, in_place: bool = False) -> UInt8:
     """The subject's colours, uint8 [H, W, 3], of a photo with its alpha, uint8 [H, W].
 
-    `rgb` itself where the alpha is 255, zeros where it is 0. small: `photo_grid(rgb)`, where the caller has it already.
+    `rgb`'s where the alpha is 255, zeros where it is 0. small: `photo_grid(rgb)`, where the caller has it already.
+    in_place: `rgb`, contiguous, is overwritten and returned.
     """
-    pure = clear_hidden(rgb, alpha)
+    small = photo_grid(rgb) if small is None else small
+    pure = clear_hidden(rgb, alpha, in_place=in_place)
     mixed = mixed_pixels(alpha, _grid_shape(alpha))
     first = next(mixed, None)
     if first is None:
         return pure
-    foreground, background = _coarse_colors(photo_grid(rgb) if small is None else small, alpha)
-    pixels = rgb.reshape(-1, 3)
+    foreground, background = _coarse_colors(small, alpha)
+    pixels = pure.reshape(-1, 3)  # mixed ones are still the photo's
     for chunk in chain((first,), mixed):
         front, back = chunk.sample(foreground), chunk.sample(background)
         level = alpha.take(chunk.index)

@@ -2,13 +2,15 @@
 
 Every row takes filter type 2 (Up, section 9.2), which on a cut-out turns the empty regions into zeros; rows are
 filtered in bands that stay in the processor's cache and go straight into ISA-L's deflate, level 2 (as fast as level 1
-and half a per cent smaller); zlib's, level 1, where the wheel `isal` is missing.
+and half a per cent smaller); zlib's, level 1, where the wheel `isal` is missing. Large images are packed in strips:
+the file is the same whether several threads share them or one does all.
 """
 
 from __future__ import annotations
 
 import zlib
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -23,6 +25,10 @@ _COLOR_TYPES = {1: 0, 3: 2, 4: 6}
 _UP = 2
 #: Bytes of one filtered band, about half of a second-level cache.
 _BAND_BYTES = 512 * 1024
+#: Bytes of samples in one of the strips that a large image is packed in, so that several cores can share it.
+_STRIP_BYTES = 4 * 1024 * 1024
+#: RFC 1950: deflate, a window of 32 KiB, the fastest algorithm; modulus of its checksum. RFC 1951: an empty last block.
+_ZLIB_HEADER, _ADLER, _LAST_BLOCK = b"\x78\x01", 65521, b"\x03\x00"
 
 UInt8 = npt.NDArray[np.uint8]
 
@@ -44,26 +50,75 @@ def write_png(
     if dpi is not None:  # pixels a metre, section 11.3.4.3
         density = round(dpi / 0.0254).to_bytes(4, "big")
         parts.append(_chunk(b"pHYs", density + density + b"\x01"))
-    deflate = zlib.compressobj(6) if small else _fast_deflate()
-    stride = width * channels
-    rows = min(height, max(1, _BAND_BYTES // stride))
-    filtered = np.empty((rows, 1 + stride), np.uint8)
-    filtered[:, 0] = _UP
-    band = np.zeros((1 + rows, stride), np.uint8)  # its first row is the one above: zeros for the first band
-    for top in range(0, height, rows):
-        count = min(rows, height - top)
-        _copy_samples(color, alpha, top, band[1 : 1 + count].reshape(count, width, channels))
-        np.subtract(band[1 : 1 + count], band[:count], out=filtered[:count, 1:])
-        band[0] = band[count]
-        compressed = deflate.compress(filtered[:count].data)
-        if compressed:
-            parts.append(_chunk(b"IDAT", compressed))
-    parts += [_chunk(b"IDAT", deflate.flush()), _chunk(b"IEND", b"")]
+    count = max(1, round(width * height * channels / _STRIP_BYTES))
+    cuts = [height * n // count for n in range(count + 1)]
+    strips = [_Strip(color, alpha, top, bottom, small) for top, bottom in pairwise(cuts) if top < bottom]
+    parts.append(_chunk(b"IDAT", _ZLIB_HEADER))
+    checksum = zlib.adler32(b"")
+    for strip in _deflated(strips):
+        parts += [_chunk(b"IDAT", piece) for piece in strip.pieces]
+        checksum = _adler32_combined(checksum, strip.checksum, strip.length)
+    end = _LAST_BLOCK + checksum.to_bytes(4, "big")
+    parts += [_chunk(b"IDAT", end), _chunk(b"IEND", b"")]
     return b"".join(parts)
 
 
-def _fast_deflate() -> Any:
-    return zlib.compressobj(level=1, wbits=15) if isal_zlib is None else isal_zlib.compressobj(level=2, wbits=15)
+class _Strip:
+    """Rows of an image, packed on their own.
+
+    pieces: deflate blocks that end on a whole byte, none of them the stream's last. checksum: Adler-32 of
+    the `length` bytes that they hold.
+    """
+
+    def __init__(self, color: UInt8, alpha: UInt8 | None, top: int, bottom: int, small: bool) -> None:
+        self._color, self._alpha, self._rows, self._small = color, alpha, range(top, bottom), small
+        self.pieces: list[bytes] = []
+        self.checksum, self.length = zlib.adler32(b""), 0
+
+    def deflate(self) -> None:
+        """Fills `pieces`: rows are filtered in bands that stay in the processor's cache."""
+        width = self._color.shape[1]
+        channels = 1 if self._color.ndim == 2 else 3 if self._alpha is None else 4
+        stride = width * channels
+        count = min(len(self._rows), max(1, _BAND_BYTES // stride))
+        filtered = np.empty((count, 1 + stride), np.uint8)
+        filtered[:, 0] = _UP
+        band = np.zeros((1 + count, stride), np.uint8)  # its first row is the one above: zeros above the image
+        if self._rows.start:
+            _copy_samples(self._color, self._alpha, self._rows.start - 1, band[:1].reshape(1, width, channels))
+        module = zlib if self._small or isal_zlib is None else isal_zlib
+        packer = module.compressobj(level=6 if self._small else 1 if isal_zlib is None else 2, wbits=-15)
+        adler32 = (isal_zlib or zlib).adler32
+        for top in self._rows[::count]:
+            rows = min(count, self._rows.stop - top)
+            _copy_samples(self._color, self._alpha, top, band[1 : 1 + rows].reshape(rows, width, channels))
+            np.subtract(band[1 : 1 + rows], band[:rows], out=filtered[:rows, 1:])
+            band[0] = band[rows]
+            plain = filtered[:rows].data
+            self.checksum = adler32(plain, self.checksum)
+            self.length += plain.nbytes
+            self.pieces.append(packer.compress(plain))
+        self.pieces.append(packer.flush(zlib.Z_SYNC_FLUSH))
+        self.pieces = [piece for piece in self.pieces if piece]
+
+
+def _deflated(strips: list[_Strip]) -> list[_Strip]:
+    """Packs the strips, beside each other where OpenCV may use more than one thread too."""
+    threads = min(len(strips), cv2.getNumThreads())
+    if threads < 2:
+        for strip in strips:
+            strip.deflate()
+        return strips
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(_Strip.deflate, strips))
+    return strips
+
+
+def _adler32_combined(first: int, second: int, length: int) -> int:
+    """Adler-32 of two pieces in a row from their own (RFC 1950, section 9); length: bytes of the second."""
+    low = ((first & 0xFFFF) + (second & 0xFFFF) - 1) % _ADLER
+    high = ((first >> 16) + (second >> 16) + length * ((first & 0xFFFF) - 1)) % _ADLER
+    return high << 16 | low
 
 
 def _copy_samples(color: UInt8, alpha: UInt8 | None, top: int, out: UInt8) -> None:

@@ -114,8 +114,11 @@ def _in_srgb(rgb: UInt8, icc: bytes | None, meta: RowMeta) -> UInt8:
 
 
 def _foreground(rgb: UInt8, alpha: UInt8, photo: Photo) -> UInt8:
-    """The subject's own colours. Where the file says itself that a pixel is mixed, its colour is already that."""
-    pure = decontaminate(rgb, alpha, photo.grid if rgb is photo.seen else None)
+    """The subject's own colours, in `rgb` itself where the photo has no transparency: nobody needs it any more.
+
+    Where the file says itself that a pixel is mixed, its colour is already the subject's.
+    """
+    pure = decontaminate(rgb, alpha, photo.grid if rgb is photo.seen else None, in_place=photo.existing is None)
     if photo.existing is None:
         return pure
     kept: UInt8 = np.where((photo.existing == 255)[..., None], pure, rgb)
@@ -135,7 +138,7 @@ def _composed(rgb: UInt8, alpha: UInt8, icc: bytes | None, draft: Draft) -> tupl
     if background is None:
         if options.alpha == "premultiplied":
             return premultiply(rgb, alpha), alpha, icc
-        return clear_hidden(rgb, alpha), alpha, icc
+        return clear_hidden(rgb, alpha, in_place=True), alpha, icc
     if background[3] == 255:
         return flatten(rgb, alpha, background[:3]), None, icc
     rgb, alpha = over(rgb, alpha, background)

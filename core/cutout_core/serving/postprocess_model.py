@@ -20,14 +20,15 @@ class PostprocessModel:
     """
 
     def initialize(self, args: dict[str, str]) -> None:
-        config = json.loads(args["model_config"])["parameters"]
-        self.text = {key: value["string_value"] for key, value in config.items()}
+        config = json.loads(args["model_config"])
+        self.text = {key: value["string_value"] for key, value in config["parameters"].items()}
         precision = {k.removeprefix("precision."): v for k, v in self.text.items() if k.startswith("precision.")}
         limits = Limits(int(self.text["max_bytes"]), int(self.text["max_pixels"]))
         uncertified = frozenset(self.text["uncertified"].split())
         self.settings = PostprocessSettings(limits=limits, precision=precision, uncertified=uncertified)
-        limit_threads(int(self.text["threads"]))
-        self.mapper = BatchMapper(int(self.text["threads"]))
+        threads, instances = int(self.text["threads"]), int(config["instance_group"][0]["count"])
+        limit_threads(threads)  # a row alone has all of them
+        self.mapper = BatchMapper(max(1, threads // instances))
 
     def work(self, rows: list[RowInput]) -> list[tuple[bytes, RowMeta]]:
         """The result and META of each row, in order."""

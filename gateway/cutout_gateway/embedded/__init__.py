@@ -35,7 +35,8 @@ class EmbeddedSettings:
 
     source: the tracked model repository; None takes the checkout's. engines: None takes the cache's.
     precision: `auto`, or one that the engine is certified for; precision_force: or is not.
-    threads: 0 takes one per core. instances: of every model, each with all threads.
+    threads: 0 takes one per core. instances: of every model, each with all threads. postprocess_instances: of that
+    model; 0 takes one for each thread, at most 4.
     """
 
     profile: str = "cpu"
@@ -46,6 +47,7 @@ class EmbeddedSettings:
     precision_force: bool = False
     threads: int = 0
     instances: int = 1
+    postprocess_instances: int = 0
     backoff: Backoff = field(default_factory=Backoff)
 
 
@@ -159,5 +161,6 @@ class EmbeddedTriton:
                 settings.threads,
                 compiled,
                 settings.instances,
+                settings.postprocess_instances,
             ),
         )

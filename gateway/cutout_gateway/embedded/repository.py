@@ -21,7 +21,7 @@ from cutout_core.contract import Limits
 from cutout_core.contract.certificate import Choice, choose, read_certificate
 from cutout_core.contract.engine import GRAPH_NAME, EngineManifest, graph_name
 from cutout_core.contract.plan import PLAN_NAME, ServedPlan, choose_plan
-from cutout_core.contract.tensors import ENGINES, MODELS, OPTIONAL_MODELS, PROFILE_BACKENDS
+from cutout_core.contract.tensors import ENGINES, MODELS, OPTIONAL_MODELS, POSTPROCESS, PROFILE_BACKENDS
 from cutout_gateway.embedded.machine import available_cores, native_precisions
 
 log = logging.getLogger("cutout.gateway")
@@ -30,6 +30,8 @@ log = logging.getLogger("cutout.gateway")
 _CPU_TILE_BATCH = 4
 #: Most rows that an engine runs beside each other on a CPU: each holds memory (U²-Net-p 75 MB).
 _MOST_STREAMS = 8
+#: Most instances of `postprocess` by the rule: each is a process of 0.1 GB and more.
+_MOST_POSTPROCESS = 4
 
 
 class RepositoryError(RuntimeError):
@@ -39,7 +41,8 @@ class RepositoryError(RuntimeError):
 @dataclass(frozen=True, slots=True)
 class RenderSettings:
     """What the operator decides. `precision`: `auto` or one of the contract's; `force`: that one without a certificate
-    too; `threads`: 0 takes one per core; `instances`: of every model in Python.
+    too; `threads`: 0 takes one per core; `instances`: of every model in Python; `postprocess_instances`: 0 takes one
+    for each thread, at most 4.
 
     `compile_cache`: where OpenVINO keeps compiled graphs, None for nowhere.
     """
@@ -51,13 +54,15 @@ class RenderSettings:
     threads: int = 0
     compile_cache: Path | None = None
     instances: int = 1
+    postprocess_instances: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Allotment:
-    """Instances of one model, and threads in each."""
+    """Instances of every model, of `postprocess` alone, and threads in each."""
 
     instances: int
+    postprocess: int
     threads: int
 
 
@@ -68,13 +73,16 @@ class ServedEngine(NamedTuple):
     choice: Choice
 
 
-def allot(threads: int, cores: int, instances: int = 1) -> Allotment:
-    """The rule of the CPU profile: one instance of every model unless told otherwise, each with all threads (0: one
-    per core).
+def allot(threads: int, cores: int, instances: int = 1, postprocess: int = 0) -> Allotment:
+    """The rule: one instance of every model unless told otherwise, each with all threads (0: one per core), but of
+    `postprocess` one for each thread, at most 4.
 
     Batches fill the threads. The models take turns under load, so that more threads than cores in all is meant.
+    `postprocess` works on pixels with numpy too, which holds the interpreter: its rows need processes to run beside
+    each other.
     """
-    return Allotment(instances, threads or cores)
+    threads = threads or cores
+    return Allotment(instances, postprocess or max(instances, min(threads, _MOST_POSTPROCESS)), threads)
 
 
 def default_source() -> Path:
@@ -100,7 +108,7 @@ def render_repository(source: Path, engines: Path, target: Path, settings: Rende
     if settings.profile not in PROFILE_BACKENDS:
         raise RepositoryError(f"Profile {settings.profile!r} is none of: {', '.join(PROFILE_BACKENDS)}.")
     served = _served_engines(engines, settings)
-    allotment = allot(settings.threads, available_cores(), settings.instances)
+    allotment = allot(settings.threads, available_cores(), settings.instances, settings.postprocess_instances)
     values = {
         "max_bytes": str(settings.limits.max_bytes),
         "max_pixels": str(settings.limits.max_pixels),
@@ -241,7 +249,8 @@ def _render(
         if key in values:
             config.parameters[key].string_value = values[key]
     if config.backend == "python":
-        config.instance_group[0].count = allotment.instances
+        own = config.name == POSTPROCESS.name
+        config.instance_group[0].count = allotment.postprocess if own else allotment.instances
     for engine, one in served.items():
         sized = [tensor for tensor in config.output if tensor.name == f"{engine.upper()}_IMAGE"]
         if config.name == engine:

@@ -98,6 +98,7 @@ def test_settings_and_manifest_land_in_the_configurations(engines: Path, tmp_pat
     render_repository(source, engines, target, settings)
     config, values = read(target, "preprocess", "config.pbtxt")
     assert config.instance_group[0].count == 2
+    assert read(target, "postprocess", "config.pbtxt")[0].instance_group[0].count == 3
     assert list(config.output[0].dims) == [3, 256, 256]
     assert values == {
         "max_bytes": "1000",
@@ -367,10 +368,15 @@ def test_a_damaged_certificate_is_refused(engines: Path, tmp_path: Path) -> None
         render(engines, tmp_path)
 
 
-@pytest.mark.parametrize(("threads", "cores", "expected"), [(0, 2, 2), (0, 64, 64), (1, 8, 1), (12, 4, 12)])
-def test_each_model_has_one_instance_with_all_threads(threads: int, cores: int, expected: int) -> None:
-    assert allot(threads, cores) == Allotment(instances=1, threads=expected)
-    assert allot(threads, cores, instances=3) == Allotment(instances=3, threads=expected)
+@pytest.mark.parametrize(
+    ("threads", "cores", "expected", "postprocess"), [(0, 2, 2, 2), (0, 64, 64, 4), (1, 8, 1, 1), (12, 4, 12, 4)]
+)
+def test_each_model_has_one_instance_with_all_threads(
+    threads: int, cores: int, expected: int, postprocess: int
+) -> None:
+    assert allot(threads, cores) == Allotment(1, postprocess, expected)
+    assert allot(threads, cores, instances=3) == Allotment(3, max(3, postprocess), expected)
+    assert allot(threads, cores, postprocess=5) == Allotment(1, 5, expected)
 
 
 def test_a_cgroup_quota_bounds_the_cores(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
