@@ -30,13 +30,13 @@ def decontaminate(rgb: UInt8, alpha: UInt8, small: UInt8 | None = None, *, in_pl
     `rgb`'s where the alpha is 255, zeros where it is 0. small: `photo_grid(rgb)`, where the caller has it already.
     in_place: `rgb`, contiguous, is overwritten and returned.
     """
-    small = photo_grid(rgb) if small is None else small
-    pure = clear_hidden(rgb, alpha, in_place=in_place)
     mixed = mixed_pixels(alpha, _grid_shape(alpha))
     first = next(mixed, None)
     if first is None:
-        return pure
-    foreground, background = _coarse_colors(small, alpha)
+        return clear_hidden(rgb, alpha, in_place=in_place)
+    # before anything is cleared: the grid of a small photo is the photo
+    foreground, background = _coarse_colors(photo_grid(rgb) if small is None else small, alpha)
+    pure = clear_hidden(rgb, alpha, in_place=in_place)
     pixels = pure.reshape(-1, 3)  # mixed ones are still the photo's
     for chunk in chain((first,), mixed):
         front, back = chunk.sample(foreground), chunk.sample(background)

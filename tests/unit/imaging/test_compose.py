@@ -69,6 +69,8 @@ def test_hidden_colours_are_cleared_and_others_kept(rgb: Array, alpha: Array) ->
     cleared = clear_hidden(rgb, alpha)
     assert np.array_equal(cleared, np.where(alpha[..., None] == 0, 0, rgb))
     assert np.array_equal(rgb, before)
+    assert clear_hidden(before, alpha, in_place=True) is before
+    assert np.array_equal(before, cleared)
 
 
 def test_inputs_are_not_changed() -> None:

@@ -56,6 +56,8 @@ def test_only_mixed_pixels_change(rgb: Array, alpha: Array) -> None:
     certain = (alpha == 0) | (alpha == 255)
     assert np.array_equal(pure[certain], clear_hidden(rgb, alpha)[certain])
     assert np.array_equal(rgb, before)
+    assert decontaminate(before, alpha, in_place=True) is before
+    assert np.array_equal(before, pure)
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -77,6 +77,23 @@ def test_images_of_many_bands(size: tuple[int, int]) -> None:
     assert np.array_equal(with_pillow(write_png(alpha)), alpha)
 
 
+def test_a_large_image_is_the_same_file_on_any_number_of_threads() -> None:
+    rng = np.random.default_rng(1)
+    rgb = rng.integers(0, 256, (1900, 1301, 3), np.uint8)
+    alpha = rng.integers(0, 256, (1900, 1301), np.uint8)
+    before = cv2.getNumThreads()
+    try:
+        files = []
+        for threads in (1, 3):
+            cv2.setNumThreads(threads)
+            files.append(write_png(rgb, alpha))
+    finally:
+        cv2.setNumThreads(before)
+    assert files[0] == files[1]
+    assert np.array_equal(with_pillow(files[0]), np.dstack((rgb, alpha)))
+    assert np.array_equal(with_opencv(files[0]), np.dstack((rgb, alpha)))
+
+
 def test_structure() -> None:
     data = write_png(smooth(), smooth()[..., 0], linear_rgb_profile())
     names = [name for name, _ in chunks(data)]
