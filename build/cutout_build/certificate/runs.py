@@ -28,7 +28,7 @@ Array = NDArray[np.float32]
 Runner = Callable[[Inputs], Array]
 
 #: Runs of which a time is the median, for batches of one and for larger ones, and the seconds an image over which
-#: larger batches and rates are left out.
+#: the ways are run one after another in larger batches, once each, and rates are left out.
 _ROUNDS, _PATIENCE_S = (5, 2), 2.0
 
 #: Streams of a rate, images a turn, and turns after the one for warming up.
@@ -125,7 +125,7 @@ def _onnxruntime(graph: Path) -> Runner:
 def speeds(
     graphs: dict[Way, Path], inputs: Inputs, batches: Sequence[int], say: Callable[[str], None]
 ) -> dict[Way, Speed]:
-    """`times` and `rates` of every way. Rates are left out as larger batches are."""
+    """`times` and `rates` of every way. Rates are left out where an image of the slowest takes over two seconds."""
     measured = times(graphs, inputs, batches, say)
     found = {} if _too_slow(measured) else rates(graphs, inputs, say)
     return {way: Speed(measured[way], found.get(way)) for way in graphs}
@@ -159,26 +159,31 @@ def times(
 ) -> dict[Way, dict[int, float]]:
     """Milliseconds of CPU time a run on one thread, by way and batch size; medians, the ways in turns.
 
-    CPU time leaves out what other programs take meanwhile. Batches over one are left out where a single image of the
-    slowest takes over two seconds.
+    CPU time leaves out what other programs take meanwhile. Where a single image of the slowest takes over two seconds,
+    batches over one are run once, a way at a time: together they would need tens of gigabytes.
     """
     found: dict[Way, dict[int, float]] = {way: {} for way in graphs}
     for batch in batches:
-        if _too_slow(found):
-            break
-        runners = {way: open_graph(graph, way, threads=1, rows=batch) for way, graph in graphs.items()}
-        rows = _batched(inputs, batch)
-        taken: dict[Way, list[float]] = {way: [] for way in graphs}
-        for turn in range(1 + _ROUNDS[batch > 1]):
-            for way, run in runners.items():
-                start = time.process_time()
-                run(rows)
-                if turn:  # the first is for warming up
-                    taken[way].append((time.process_time() - start) * 1000)
-        for way, values in taken.items():
-            found[way][batch] = float(np.median(values))
+        slow, rows = _too_slow(found), _batched(inputs, batch)
+        rounds = 1 if slow else _ROUNDS[batch > 1]
+        for some in [{way: graph} for way, graph in graphs.items()] if slow else [graphs]:
+            for way, taken in _timed(some, rows, batch, rounds).items():
+                found[way][batch] = float(np.median(taken))
         say(f"  timed {batch} a run")
     return found
+
+
+def _timed(graphs: dict[Way, Path], rows: Inputs, batch: int, rounds: int) -> dict[Way, list[float]]:
+    """Milliseconds of CPU time of each of `rounds` runs on one thread, after one for warming up, the ways in turns."""
+    runners = {way: open_graph(graph, way, threads=1, rows=batch) for way, graph in graphs.items()}
+    taken: dict[Way, list[float]] = {way: [] for way in graphs}
+    for turn in range(1 + rounds):
+        for way, run in runners.items():
+            start = time.process_time()
+            run(rows)
+            if turn:
+                taken[way].append((time.process_time() - start) * 1000)
+    return taken
 
 
 def _too_slow(measured: dict[Way, dict[int, float]]) -> bool:
