@@ -38,7 +38,7 @@ def segmented_frames(count: int, seed: int, cutouts: list[Cutout], backdrops: li
     for index in range(count):
         with np.load(folder / f"{index:04d}.npz") as data:
             frame = Frame(str(data["kind"]), data["image"], data["mask"], data["alpha"])
-        if _iou(frame.mask, frame.alpha) >= MIN_IOU:
+        if overlap(frame.mask, frame.alpha) >= MIN_IOU:
             found.append(frame)
     return found
 
@@ -61,6 +61,7 @@ def _frame(
     return Frame(kind, image, np.rint(mask.reshape(MATTING_SIDE, MATTING_SIDE) * 255).astype(np.uint8), whole[..., 3])
 
 
-def _iou(mask: UInt8, alpha: UInt8) -> float:
+def overlap(mask: UInt8, alpha: UInt8) -> float:
+    """Intersection over union of two uint8 [H, W], both cut at one half."""
     found, real = mask > 127, alpha > 127
     return float(np.count_nonzero(found & real) / max(1, np.count_nonzero(found | real)))

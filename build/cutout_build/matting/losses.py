@@ -13,12 +13,14 @@ _LAPLACIAN_LEVELS = 4
 _EMPHASIS = torch.tensor([[0.7, 1.4], [1.4, 0.7], [1.0, 1.0]])
 
 
-def matting_loss(alpha: Tensor, truth: Tensor, mode: Tensor) -> Tensor:
-    """alpha, truth: [N, 1, H, W] in 0..1; mode: [N] long. The mean over samples of
+def matting_loss(alpha: Tensor, truth: Tensor, mode: Tensor, known: Tensor) -> Tensor:
+    """alpha, truth: [N, 1, H, W] in 0..1; mode: [N] long; known: [N, 1, H, W], 1 where the truth is known and 0 where
+    any alpha is as good. The mean over samples of
 
     L1 in the edge band + 2 × L1 outside + Laplacian pyramid (Hou and Liu, ICCV 2019) + gradient, the last two weighted
     by mode.
     """
+    alpha = torch.where(known > 0, alpha, truth)
     band = edge_band(truth)
     error = (alpha - truth).abs()
     inside = (error * band).sum((1, 2, 3)) / (band.sum((1, 2, 3)) + 1)

@@ -6,6 +6,7 @@ segmentation, and `tile`, native pixels with the upscaled alpha of a first pass.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -30,6 +31,7 @@ MODE_SHARES = {
     "glass": (0.45, 0.10, 0.45),
     "soft": (0.10, 0.40, 0.50),
     "stamp": (0.30, 0.25, 0.45),
+    "photo": (0.25, 0.40, 0.35),
 }
 #: How often each kind is drawn.
 KIND_SHARES = {
@@ -40,36 +42,60 @@ KIND_SHARES = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sample:
-    """image: [S, S, 3] uint8; mask, alpha: [S, S] float32 in 0..1; mode: index into MODES; tile: at native scale."""
+    """image: [S, S, 3] uint8; mask, alpha: [S, S] float32 in 0..1; mode: index into MODES; tile: at native scale.
+
+    known: [S, S] float32, 1 where alpha is the truth and 0 where nobody knows it; None: everywhere.
+    """
 
     image: UInt8
     mask: Float32
     alpha: Float32
     mode: int
     tile: bool
+    known: Float32 | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
-    """A whole 512 × 512 composite with the mask that the served segmentation gives for it, uint8 throughout."""
+    """A whole 512 × 512 picture with the mask that the served segmentation gives for it, uint8 throughout.
+
+    known: 255 where alpha is the truth, 0 where nobody knows it; None: everywhere.
+    """
 
     kind: str
     image: UInt8
     mask: UInt8
     alpha: UInt8
+    known: UInt8 | None = None
+
+
+#: How often a sample is a part of a composite with a real mask, and of a photograph.
+FRAME_SHARE, PHOTO_SHARE = 0.25, 0.15
 
 
 class Sampler:
-    """Draws samples of `side` pixels from cut-outs, backdrops and frames; everything random comes from the caller."""
+    """Draws samples of `side` pixels from cut-outs, backdrops and frames; everything random comes from the caller.
 
-    def __init__(self, cutouts: list[Cutout], backdrops: list[UInt8], frames: list[Frame], side: int) -> None:
+    photos: frames of photographs, of which the alpha is known in part.
+    """
+
+    def __init__(
+        self,
+        cutouts: list[Cutout],
+        backdrops: list[UInt8],
+        frames: list[Frame],
+        side: int,
+        photos: Sequence[Frame] = (),
+    ) -> None:
         self._by_kind = {kind: [c for c in cutouts if c.kind == kind] for kind in KIND_SHARES}
-        self._backdrops, self._frames, self.side = backdrops, frames, side
+        self._backdrops, self._frames, self._photos, self.side = backdrops, frames, photos, side
 
     def draw(self, rng: np.random.Generator) -> Sample:
         """The next sample."""
-        if self._frames and rng.random() < 0.25:
-            return self._from_frame(rng)
+        if self._photos and rng.random() < PHOTO_SHARE:
+            return self._from_frame(rng, self._photos)
+        if self._frames and rng.random() < FRAME_SHARE:
+            return self._from_frame(rng, self._frames)
         kind = str(rng.choice(list(KIND_SHARES), p=list(KIND_SHARES.values())))
         cutout = self._by_kind[kind][rng.integers(len(self._by_kind[kind]))]
         tile = bool(rng.random() < 0.4)
@@ -87,15 +113,17 @@ class Sampler:
             return true_coarse_mask(alpha, self.side, self.side, round(self.side / scale))
         return wrong_mask(alpha, rng, scale)
 
-    def _from_frame(self, rng: np.random.Generator) -> Sample:
-        frame = self._frames[rng.integers(len(self._frames))]
+    def _from_frame(self, rng: np.random.Generator, frames: Sequence[Frame]) -> Sample:
+        frame = frames[rng.integers(len(frames))]
         top, left = _edge_window(frame.alpha, rng, self.side)
         window = np.s_[top : top + self.side, left : left + self.side]
-        image, mask, alpha = frame.image[window], frame.mask[window], frame.alpha[window]
+        image, planes = frame.image[window], [frame.mask[window], frame.alpha[window]]
+        if frame.known is not None:
+            planes.append(frame.known[window])
         if rng.random() < 0.5:
-            image, mask, alpha = image[:, ::-1], mask[:, ::-1], alpha[:, ::-1]
-        mask_values, alpha_values = mask.astype(np.float32) / 255, alpha.astype(np.float32) / 255
-        return Sample(np.ascontiguousarray(image), mask_values, alpha_values, _mode(frame.kind, rng), False)
+            image, planes = image[:, ::-1], [plane[:, ::-1] for plane in planes]
+        mask, alpha, *known = (plane.astype(np.float32) / 255 for plane in planes)
+        return Sample(np.ascontiguousarray(image), mask, alpha, _mode(frame.kind, rng), False, *known)
 
 
 def resized(rgba: UInt8, rng: np.random.Generator, scales: tuple[float, float]) -> UInt8:

@@ -1,4 +1,4 @@
-"""Trains the matting network; resumable, seeded, on a CPU or a GPU.
+"""Trains the matting network; resumable, seeded, on a CPU or a GPU, its convolutions in bf16 where the device has it.
 
 The run's folder holds `checkpoint.pt` (everything that a resumed run needs), `log.csv` and `loss.svg`. Sample number i
 is drawn from the seed and i alone, so a resumed run sees what an unbroken one would have seen.
@@ -21,9 +21,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 from tqdm import tqdm
 
+from cutout_build.certificate.runs import capabilities
 from cutout_build.matting.frames import segmented_frames
 from cutout_build.matting.losses import matting_loss
 from cutout_build.matting.network import MattingNetwork
+from cutout_build.matting.photographs import taught_frames
 from cutout_build.matting.plot import plot_losses
 from cutout_build.matting.samples import MODES, Sampler
 from cutout_build.matting.sources import procedural_bank, training_backdrops, training_stamps
@@ -50,13 +52,14 @@ class TrainSettings:
     seed: int = 1
 
 
-class Samples(IterableDataset[tuple[Tensor, Tensor, Tensor, Tensor]]):
-    """Batches of (image [N, 3, S, S], mask [N, 1, S, S], mode [N], alpha [N, 1, S, S]) from batch number `start` on."""
+class Samples(IterableDataset[tuple[Tensor, ...]]):
+    """Batches of (image [N, 3, S, S], mask [N, 1, S, S], mode [N], alpha [N, 1, S, S], known [N, 1, S, S]) from batch
+    number `start` on."""
 
     def __init__(self, sampler: Sampler, settings: TrainSettings, start: int) -> None:
         self._sampler, self._settings, self._start = sampler, settings, start
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
+    def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
         cv2.setNumThreads(1)
         worker = torch.utils.data.get_worker_info()
         first, stride = (worker.id, worker.num_workers) if worker else (0, 1)
@@ -64,10 +67,15 @@ class Samples(IterableDataset[tuple[Tensor, Tensor, Tensor, Tensor]]):
             indices = range(step * self._settings.batch, (step + 1) * self._settings.batch)
             drawn = [self._sampler.draw(np.random.default_rng([self._settings.seed, 9, index])) for index in indices]
             image = np.stack([sample.image for sample in drawn]).transpose(0, 3, 1, 2).astype(np.float32) / 255
-            mask = np.stack([sample.mask for sample in drawn])[:, None]
-            alpha = np.stack([sample.alpha for sample in drawn])[:, None]
+            mask, alpha, known = (
+                torch.from_numpy(np.stack(planes)[:, None])
+                for planes in zip(
+                    *((s.mask, s.alpha, np.ones_like(s.alpha) if s.known is None else s.known) for s in drawn),
+                    strict=True,
+                )
+            )
             mode = torch.tensor([sample.mode for sample in drawn])
-            yield torch.from_numpy(image), torch.from_numpy(mask), mode, torch.from_numpy(alpha)
+            yield torch.from_numpy(image), mask, mode, alpha, known
 
 
 def train(folder: Path, settings: TrainSettings, workers: int = 1) -> MattingNetwork:
@@ -87,7 +95,7 @@ def train(folder: Path, settings: TrainSettings, workers: int = 1) -> MattingNet
     cutouts = training_stamps() + procedural_bank(settings.bank, settings.seed, backdrops)
     frames = segmented_frames(settings.frames, settings.seed, cutouts, backdrops)
     loader = DataLoader(
-        Samples(Sampler(cutouts, backdrops, frames, settings.side), settings, start),
+        Samples(Sampler(cutouts, backdrops, frames, settings.side, taught_frames()), settings, start),
         batch_size=None, num_workers=workers, prefetch_factor=4 if workers else None,
         multiprocessing_context="spawn" if workers else None,  # a fork would inherit the libraries' held locks
     )  # fmt: skip
@@ -95,12 +103,14 @@ def train(folder: Path, settings: TrainSettings, workers: int = 1) -> MattingNet
     began = time.monotonic()
     network.train()
     progress = tqdm(loader, initial=start, total=settings.steps, unit="step", mininterval=10)
-    for step, (image, mask, mode, alpha) in enumerate(progress, start):
+    for step, (image, mask, mode, alpha, known) in enumerate(progress, start):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, settings)
         image = image.to(device, memory_format=torch.channels_last)
         one_hot = torch.nn.functional.one_hot(mode, len(MODES)).float()[..., None, None].to(device)
-        loss = matting_loss(network(image, mask.to(device), one_hot), alpha.to(device), mode)
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda" or "bf16" in capabilities()):
+            found = network(image, mask.to(device), one_hot)
+        loss = matting_loss(found.float(), alpha.to(device), mode, known.to(device))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)

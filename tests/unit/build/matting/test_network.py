@@ -65,9 +65,10 @@ def test_projection_finds_the_alpha_of_the_compositing_equation() -> None:
 
 def test_loss_is_zero_for_the_truth_alone() -> None:
     truth = torch.rand(3, 1, 64, 64)
-    mode = torch.tensor([0, 1, 2])
-    assert losses.matting_loss(truth, truth, mode) == 0
-    assert losses.matting_loss((truth + 0.1).clamp(0, 1), truth, mode) > 0.05
+    mode, known = torch.tensor([0, 1, 2]), torch.ones_like(truth)
+    assert losses.matting_loss(truth, truth, mode, known) == 0
+    assert losses.matting_loss((truth + 0.1).clamp(0, 1), truth, mode, known) > 0.05
+    assert losses.matting_loss((truth + 0.1).clamp(0, 1), truth, mode, 0 * known) == 0, "what nobody knows is no error"
 
 
 def test_the_band_is_the_benchmarks() -> None:

@@ -23,7 +23,8 @@ def sampler() -> Sampler:
 
 def test_shares_are_shares() -> None:
     assert sum(KIND_SHARES.values()) == pytest.approx(1)
-    assert set(MODE_SHARES) == set(KIND_SHARES) == {*BANK_SHARES, "stamp"}
+    assert set(KIND_SHARES) == {*BANK_SHARES, "stamp"}
+    assert set(MODE_SHARES) == {*KIND_SHARES, "photo"}
     assert all(len(shares) == len(MODES) and sum(shares) == pytest.approx(1) for shares in MODE_SHARES.values())
 
 
@@ -51,3 +52,17 @@ def test_most_samples_hold_an_edge(sampler: Sampler) -> None:
     samples = [sampler.draw(np.random.default_rng([5, seed])) for seed in range(40)]
     assert np.mean([sample.alpha.min() < 0.3 and sample.alpha.max() > 0.4 for sample in samples]) > 0.7
     assert 0.1 < np.mean([sample.tile for sample in samples]) < 0.5
+
+
+def test_of_a_photograph_only_a_part_is_known(sampler: Sampler) -> None:
+    values = np.random.default_rng(0).integers(0, 2, (512, 512), np.uint8) * 255
+    photo = Frame("photo", np.dstack([values] * 3), values, values, values)
+    with_photos = Sampler(
+        [one for kind in KIND_SHARES for one in sampler._by_kind[kind]], sampler._backdrops, [], 96, [photo]
+    )
+    samples = [with_photos.draw(np.random.default_rng([6, seed])) for seed in range(60)]
+    known = [sample for sample in samples if sample.known is not None]
+    assert 2 <= len(known) <= 20
+    for sample in known:
+        np.testing.assert_array_equal(sample.known, sample.alpha)
+        np.testing.assert_array_equal(sample.image[..., 0] / 255, sample.known)
