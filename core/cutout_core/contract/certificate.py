@@ -146,7 +146,10 @@ def choose(
 def _option(
     precision: str, manifest: EngineManifest, rows: Sequence[CertificateRow], native: Collection[str]
 ) -> Choice | None:
-    """The precision by its best arithmetic that this CPU has: a certified one before others. None where it has none."""
+    """The precision by its best arithmetic that this CPU has: a certified one, else one that was judged.
+
+    None where the CPU has none.
+    """
     if precision not in manifest.graphs or (precision == "int8" and "int8" not in native):
         return None
     found = [
@@ -154,7 +157,7 @@ def _option(
         for hint in HINTS[precision]
         if HINT_NEEDS[hint] in native
     ]
-    return next((option for option in found if option.certified), found[0] if found else None)
+    return min(found, key=lambda option: (not option.certified, option.row is None), default=None)
 
 
 def _without_instructions(

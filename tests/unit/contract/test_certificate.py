@@ -77,6 +77,13 @@ def test_what_fails_is_refused_with_its_reason_and_served_only_by_force() -> Non
     assert choose("fp32", MANIFEST, rows, PLAIN, force=True).certified
 
 
+def test_the_reason_is_that_of_the_arithmetic_that_was_judged() -> None:
+    failed = row("fp16", "f32", certified=False)
+    with pytest.raises(PrecisionError, match="is not certified in fp16: About fp16"):
+        choose("fp16", MANIFEST, [FP32, failed], {"fp32", "fp16"})
+    assert choose("fp16", MANIFEST, [FP32, failed], {"fp32", "fp16"}, force=True).hint == "f32"
+
+
 def test_force_makes_no_graph() -> None:
     without = replace(MANIFEST, graphs={"fp32": "a" * 64})
     with pytest.raises(PrecisionError, match="is not built in int8: set CUTOUT_PRECISION to auto or one of: fp32"):
