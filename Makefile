@@ -66,7 +66,7 @@ perf-analyzer: models  ## Sweep ensembles and engines with NVIDIA's perf_analyze
 	@$(BIN)/python -m cutout_loadtest.perf_analyzer --program "$$($(BIN)/python -m cutout_build perf-analyzer)" \
 		--photos "$$($(BIN)/python -m cutout_build photos --folder)" --out reports $(if $(SERVER),--server $(SERVER))
 
-train: models  ## Train the matting network, or go on (half an hour with AMX, minutes on a GPU), and export its weights
+train: $(STAMP)  ## Train the matting network, or go on (hours on a CPU, minutes on a GPU), and export its weights
 	@$(BIN)/python -m cutout_build models --quiet --high
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --group train
 	@$(BIN)/python -m cutout_build.matting train

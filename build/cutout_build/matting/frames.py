@@ -13,6 +13,7 @@ from cutout_build.matting.masks import MATTING_SIDE
 from cutout_build.matting.samples import KIND_SHARES, Frame, UInt8, over_backdrop, recolored, resized
 from cutout_build.matting.sources import Cutout
 from cutout_build.quality.engine import Segmentation
+from cutout_build.quality.metrics import iou
 from cutout_core.contract.paths import cache_root
 from cutout_core.imaging.resize import shrink
 
@@ -38,7 +39,7 @@ def segmented_frames(count: int, seed: int, cutouts: list[Cutout], backdrops: li
     for index in range(count):
         with np.load(folder / f"{index:04d}.npz") as data:
             frame = Frame(str(data["kind"]), data["image"], data["mask"], data["alpha"])
-        if overlap(frame.mask, frame.alpha) >= MIN_IOU:
+        if iou(frame.mask / np.float32(255), frame.alpha / np.float32(255)) >= MIN_IOU:
             found.append(frame)
     return found
 
@@ -59,9 +60,3 @@ def _frame(
     image = over_backdrop(whole, backdrops, rng)
     mask = engine.mask(engine.input_from(image, shrink, engine.manifest.divide_by_max))
     return Frame(kind, image, np.rint(mask.reshape(MATTING_SIDE, MATTING_SIDE) * 255).astype(np.uint8), whole[..., 3])
-
-
-def overlap(mask: UInt8, alpha: UInt8) -> float:
-    """Intersection over union of two uint8 [H, W], both cut at one half."""
-    found, real = mask > 127, alpha > 127
-    return float(np.count_nonzero(found & real) / max(1, np.count_nonzero(found | real)))

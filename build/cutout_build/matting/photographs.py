@@ -19,15 +19,17 @@ from PIL import Image
 from tqdm import tqdm
 
 from cutout_build.fetch_npm import npm_archive
-from cutout_build.matting.frames import MIN_IOU, overlap
+from cutout_build.matting.frames import MIN_IOU
 from cutout_build.matting.masks import MATTING_SIDE
 from cutout_build.matting.samples import Frame, UInt8
 from cutout_build.quality.engine import Segmentation
+from cutout_build.quality.metrics import iou
 from cutout_core.contract.paths import cache_root
 from cutout_core.contract.tensors import SEGMENTATION_HIGH
 from cutout_core.imaging.resize import shrink
 
-#: Packages of the JavaScript registry, all under the MIT licence, and their versions.
+#: Packages of the JavaScript registry, and their versions. Under the MIT licence but for the first, which names none;
+#: the photographs have licences of their own.
 TEMPLATES = (
     ("@tabler/preview", "1.2.0"),
     ("soft-ui-design-system", "1.0.4"),
@@ -111,8 +113,8 @@ def _taught(rgb: UInt8, served: Segmentation, teacher: Segmentation) -> Frame | 
     certain = (truth <= CERTAIN[0]) | (truth >= CERTAIN[1])
     alpha = np.where(truth > 0.5, 255, 0).astype(np.uint8)
     levels = np.rint(mask * 255).astype(np.uint8)
-    covered = float((alpha > 0).mean())
-    if certain.mean() < MIN_CERTAIN or not COVERED[0] <= covered <= COVERED[1] or overlap(levels, alpha) < MIN_IOU:
+    covered, agreed = float((alpha > 0).mean()), iou(mask, alpha / np.float32(255))
+    if certain.mean() < MIN_CERTAIN or not COVERED[0] <= covered <= COVERED[1] or agreed < MIN_IOU:
         return None
     known = cv2.erode(certain.astype(np.uint8) * 255, np.ones((2 * DOUBT + 1, 2 * DOUBT + 1), np.uint8))
     return Frame("photo", image, levels, alpha, known)
