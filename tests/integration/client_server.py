@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import sys
 import threading
-import time
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -77,6 +76,7 @@ class ScriptedServer:
     in_flight: int = 0
     most_in_flight: int = 0
     counting: threading.Lock = field(default_factory=threading.Lock)
+    stopping: threading.Event = field(default_factory=threading.Event)
 
     def note(self, seen: Seen) -> None:
         self.seen.append(seen)
@@ -94,6 +94,10 @@ class ScriptedServer:
             with self.counting:
                 self.in_flight -= 1
 
+    def pause(self, seconds: float) -> None:
+        """Sleeps; the server's end cuts it short, so that a test may let a caller wait for very long."""
+        self.stopping.wait(seconds)
+
     def next_answer(self) -> Answer:
         return self.answers.popleft() if self.answers else Answer()
 
@@ -110,6 +114,7 @@ def serve_http() -> Iterator[ScriptedServer]:
     try:
         yield script
     finally:
+        script.stopping.set()
         server.shutdown()
         server.server_close()
         thread.join()
@@ -146,7 +151,7 @@ class _Handler(BaseHTTPRequestHandler):
         timeout = self.headers["X-Cutout-Timeout-Ms"]
         self.script.note(Seen(image, options, request_id, float(timeout) if timeout else None))
         with self.script.one_in_flight():
-            time.sleep(answer.delay_s)
+            self.script.pause(answer.delay_s)
         if answer.hang_up:
             self.close_connection = True
             return
@@ -202,7 +207,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         for byte in body:
             self.wfile.write(bytes((byte,)))
-            time.sleep(trickle_s)
+            self.script.pause(trickle_s)
 
 
 def _error_body(answer: Answer, request_id: str) -> dict[str, object]:
@@ -242,6 +247,7 @@ def serve_grpc(port: int = 0) -> Iterator[ScriptedServer]:
     try:
         yield script
     finally:
+        script.stopping.set()
         server.stop(0).wait()
 
 
@@ -263,7 +269,7 @@ def _remove_background(script: ScriptedServer, raw: bytes, context: grpc.Service
     timeout_ms = remaining * 1000 if remaining is not None and remaining < 1e6 else None
     script.note(Seen(message.image, dict(message.options), message.request_id, timeout_ms))
     context.add_callback(lambda: None if context.code() is not None else script.cancelled.set())
-    time.sleep(answer.delay_s)
+    script.pause(answer.delay_s)
     if answer.hang_up:
         context.abort(grpc.StatusCode.UNAVAILABLE, "Socket closed")
     if answer.code is not None:
@@ -283,7 +289,7 @@ def _remove_backgrounds(
         message = item.request
         answer = script.next_answer()
         script.note(Seen(message.image, dict(message.options), message.request_id, item.timeout_ms or None))
-        time.sleep(answer.delay_s)
+        script.pause(answer.delay_s)
         if answer.hang_up:
             context.abort(grpc.StatusCode.UNAVAILABLE, "Socket closed")
         outcome = cutout_pb2.RemoveBackgroundsResponse(id=item.id)

@@ -114,11 +114,11 @@ def test_failures_of_triton(channel: grpc.Channel, triton: FakeTriton, small_jpe
 
 
 def test_deadline(channel: grpc.Channel, triton: FakeTriton, small_jpeg: bytes) -> None:
-    triton.delay_s = 5.0
+    triton.delay_s = 20.0
     started = time.monotonic()
     error = failure(channel, pb.RemoveBackgroundRequest(image=small_jpeg), timeout=0.3)
     assert error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-    assert time.monotonic() - started < 1.5
+    assert time.monotonic() - started < 10
     assert triton.cancelled.wait(2), "the call to Triton was not cancelled"
 
 
