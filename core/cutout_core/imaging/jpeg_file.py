@@ -17,8 +17,7 @@ _SOS, _EOI = 0xDA, 0xD9
 MAX_SCANS = 100
 #: Markers before the first scan; a photo has some dozens, and each costs a step here.
 MAX_MARKERS = 10_000
-_MARKER = re.compile(rb"\xff[^\xff]")
-#: A marker inside entropy-coded data: not a stuffed zero, not a restart, not a fill byte.
+#: A marker before or inside entropy-coded data: not a stuffed zero, not a restart, not a fill byte.
 _MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
 
 
