@@ -88,12 +88,11 @@ profile: models  ## Flame graphs of gateway and Triton's stubs under load into o
 		"$$($(BIN)/python -m cutout_build photos --folder)/astronaut.png" $(ARGS)
 
 tune: models  ## Sweep slots, rows and threads on this machine (30 minutes, quiet); writes out/tune.{env,md}
-	@$(BIN)/python -m cutout_loadtest.tune \
-		"$$($(BIN)/python -m cutout_build photos --folder)/astronaut.png" $(ARGS)
+	@$(BIN)/python -m cutout_loadtest.tune "$$($(BIN)/python -m cutout_build photos --folder)" $(ARGS)
 
 batchers: models  ## Measure the gateway's and Triton's batching on and off (10 minutes, quiet); writes out/batchers.md
 	@$(BIN)/python -m cutout_loadtest.tune --batchers \
-		"$$($(BIN)/python -m cutout_build photos --folder)/astronaut.png" $(ARGS)
+		"$$($(BIN)/python -m cutout_build photos --folder)" $(ARGS)
 
 quantize: models  ## Write the INT8 graph of ENGINE=name into build/weights (ARGS="--steps 2000" trains it)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --group train

@@ -79,9 +79,9 @@ async def closed_loop(
     )
 
 
-def run_closed_loop(url: str, images: Sequence[bytes], *, requests: int, concurrency: int) -> LoadReport:
-    """`closed_loop` with image files, for callers without an event loop. Raises ValueError as it does."""
-    shots = [cutout_shot("file", image, math.nan, {}) for image in images]
+def run_closed_loop(url: str, images: Sequence[bytes | Shot], *, requests: int, concurrency: int) -> LoadReport:
+    """`closed_loop` with image files or shots, for callers without an event loop. Raises ValueError as it does."""
+    shots = [image if isinstance(image, Shot) else cutout_shot("file", image, math.nan, {}) for image in images]
 
     async def run() -> LoadReport:
         sender = open_sender(url)

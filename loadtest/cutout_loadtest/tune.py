@@ -19,12 +19,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cutout_core.contract.cpu import available_cores
 from cutout_loadtest.closed_loop import LoadReport, run_closed_loop
+from cutout_loadtest.mix import MIXES, make_shots
 from cutout_loadtest.service import running_service
+from cutout_loadtest.shot import Shot
 
 #: The variables that a candidate sets.
 SLOTS, ROWS = "CUTOUT_BATCH_SLOTS", "CUTOUT_MAX_BATCH_ROWS"
 THREADS, INSTANCES, REPOSITORY = "CUTOUT_THREADS", "CUTOUT_INSTANCES", "CUTOUT_MODEL_REPOSITORY"
+#: More than any candidate has in flight, so that each is filled.
+CALLERS = 24
 #: A candidate within this share of the fastest is as good, and the one with the lower p95 is taken.
 _ALIKE = 0.03
 
@@ -94,15 +99,15 @@ def without_dynamic_batching(source: Path, folder: Path) -> Path:
     return folder
 
 
-def measure(candidates: Sequence[Candidate], images: Sequence[bytes], rounds: int, requests: int, callers: int) -> None:
+def measure(candidates: Sequence[Candidate], shots: Sequence[Shot], rounds: int, requests: int, callers: int) -> None:
     """Appends `rounds` reports to each. Raises RuntimeError where a service does not start or fails a request."""
     shuffled = list(candidates)
     for number in range(rounds):
         random.Random(number).shuffle(shuffled)
         for candidate in shuffled:
             with running_service(candidate.environment) as service:
-                run_closed_loop(service.http, images, requests=2 * callers, concurrency=callers)
-                report = run_closed_loop(service.http, images, requests=requests, concurrency=callers)
+                run_closed_loop(service.http, shots, requests=2 * callers, concurrency=callers)
+                report = run_closed_loop(service.http, shots, requests=requests, concurrency=callers)
             if report.errors:
                 raise RuntimeError(f"{candidate.name}: {report.errors}")
             candidate.runs.append(report)
@@ -127,14 +132,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """0 when the files are written, 2 where nothing could be run."""
     options = _parser().parse_args(arguments)
     try:
-        images = [photo.read_bytes() for photo in options.photos]
+        shots = make_shots(MIXES[options.mix], options.photos, options.quality, seed=0)
         options.out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="cutout-tune-") as folder:
             if options.batchers:
                 candidates = batchers(options.repository.resolve(), Path(folder))
             else:
-                candidates = sweep(len(os.sched_getaffinity(0)), os.environ)
-            measure(candidates, images, options.rounds, options.requests, options.callers)
+                candidates = sweep(available_cores(), os.environ)
+            measure(candidates, shots, options.rounds, options.requests, options.callers)
     except (OSError, ValueError, RuntimeError) as error:
         print(f"cutout_loadtest.tune: {error}", file=sys.stderr)
         return 2
@@ -167,12 +172,14 @@ def _name(variables: Mapping[str, str]) -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m cutout_loadtest.tune", description=__doc__)
-    parser.add_argument("photos", nargs="+", type=Path, help="image files, sent in turn")
+    parser.add_argument("photos", type=Path, metavar="DIR", help="the photos that the mix is made of")
+    parser.add_argument("--mix", choices=MIXES, default="real", help="default %(default)s")
+    parser.add_argument("--quality", default="standard", help="default %(default)s")
     parser.add_argument("--batchers", action="store_true", help="the four combinations of the two batchers")
     parser.add_argument("--repository", type=Path, default=Path("model_repository"), metavar="DIR")
     parser.add_argument("--rounds", type=int, default=3, help="default %(default)s")
     parser.add_argument("--requests", "-n", type=int, default=150, help="of a run (default %(default)s)")
-    parser.add_argument("--callers", "-c", type=int, default=8, help="default %(default)s")
+    parser.add_argument("--callers", "-c", type=int, default=CALLERS, help="default %(default)s")
     parser.add_argument("--out", type=Path, default=Path("out"), metavar="DIR")
     return parser
 

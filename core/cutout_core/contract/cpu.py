@@ -1,13 +1,26 @@
-"""What this CPU has instructions for."""
+"""How many cores there are, and what this CPU has instructions for."""
 
 from __future__ import annotations
 
+import math
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
 #: OpenVINO's names of what a CPU runs with instructions of its own, and ours.
 _CAPABILITIES = {"FP32": "fp32", "BF16": "bf16", "FP16": "fp16"}
+_CGROUP_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 _FLAGS = {"avx512_vnni", "avx_vnni", "amx_int8"}
+
+
+def available_cores() -> int:
+    """Cores that this process may use: its affinity mask, bounded by a cgroup v2 quota (rounded up)."""
+    cores = len(os.sched_getaffinity(0))
+    try:
+        quota, period = _CGROUP_QUOTA.read_text().split()
+    except (OSError, ValueError):
+        return cores
+    return cores if quota == "max" else max(1, min(cores, math.ceil(int(quota) / int(period))))
 
 
 def native_precisions(capabilities: Iterable[str]) -> frozenset[str]:

@@ -1,31 +1,17 @@
-"""What this machine gives: cores, and the arithmetic that the CPU has instructions for."""
+"""The arithmetic that this machine's CPU has instructions for."""
 
 from __future__ import annotations
 
-import math
-import os
 import subprocess
 import sys
 from functools import cache
-from pathlib import Path
 
 from cutout_core.contract import cpu
 
-_CGROUP_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 _PROBE = """
 import cutout_core.no_telemetry, openvino
 print(*openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
 """
-
-
-def available_cores() -> int:
-    """Cores that this process may use: its affinity mask, bounded by a cgroup v2 quota (rounded up)."""
-    cores = len(os.sched_getaffinity(0))
-    try:
-        quota, period = _CGROUP_QUOTA.read_text().split()
-    except (OSError, ValueError):
-        return cores
-    return cores if quota == "max" else max(1, min(cores, math.ceil(int(quota) / int(period))))
 
 
 @cache

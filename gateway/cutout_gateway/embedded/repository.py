@@ -19,10 +19,11 @@ from tritonclient.grpc import model_config_pb2
 
 from cutout_core.contract import Limits
 from cutout_core.contract.certificate import Choice, choose, read_certificate
+from cutout_core.contract.cpu import available_cores
 from cutout_core.contract.engine import GRAPH_NAME, EngineManifest, graph_name
 from cutout_core.contract.plan import PLAN_NAME, ServedPlan, choose_plan
 from cutout_core.contract.tensors import ENGINES, MODELS, OPTIONAL_MODELS, POSTPROCESS, PROFILE_BACKENDS
-from cutout_gateway.embedded.machine import available_cores, native_precisions
+from cutout_gateway.embedded.machine import native_precisions
 
 log = logging.getLogger("cutout.gateway")
 

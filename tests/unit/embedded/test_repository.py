@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -377,16 +376,6 @@ def test_each_model_has_one_instance_with_all_threads(
     assert allot(threads, cores) == Allotment(1, postprocess, expected)
     assert allot(threads, cores, instances=3) == Allotment(3, max(3, postprocess), expected)
     assert allot(threads, cores, postprocess=5) == Allotment(1, 5, expected)
-
-
-def test_a_cgroup_quota_bounds_the_cores(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    quota = tmp_path / "cpu.max"
-    monkeypatch.setattr(machine, "_CGROUP_QUOTA", quota)
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
-    assert machine.available_cores() == 8
-    for text, cores in (("max 100000", 8), ("150000 100000", 2), ("1000 100000", 1), ("9000000 100000", 8)):
-        quota.write_text(text)
-        assert machine.available_cores() == cores
 
 
 def test_the_cpu_tells_its_precisions() -> None:
