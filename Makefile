@@ -76,7 +76,7 @@ loadtest: models  ## Open-loop load; SCENARIO=ramp|soak|burst URL=http://... ARG
 	@$(BIN)/python -m cutout_loadtest $(or $(SCENARIO),ramp) $(if $(URL),--url $(URL)) \
 		--photos "$$($(BIN)/python -m cutout_build photos --folder)" $(ARGS)
 
-bench: models  ## Speed beside rembg into reports/ (20 minutes on a quiet machine; resumes); ARGS=--quick tries it
+bench: models  ## Speed beside rembg into reports/ (20 minutes, quiet; resumes); ARGS=--quick tries it, into out/bench
 	@$(BIN)/python -m cutout_loadtest bench \
 		--photo "$$($(BIN)/python -m cutout_build photos --folder)/astronaut.png" $(ARGS)
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import os
 import sys
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import uvloop
 
-from cutout_loadtest import capacity, procfs
+from cutout_loadtest import capacity
 from cutout_loadtest.bench import command as bench
 from cutout_loadtest.closed_loop import run_closed_loop
 from cutout_loadtest.mix import MIXES, make_shots
@@ -20,7 +20,7 @@ from cutout_loadtest.report_files import write_report
 from cutout_loadtest.runner import Plan, run_plan
 from cutout_loadtest.scenarios import DEFAULT_SLOS, slos
 from cutout_loadtest.schedule import ARRIVALS
-from cutout_loadtest.service import running_service
+from cutout_loadtest.service import listening_here, running_service
 
 _SECONDS = {"ramp": 20.0, "soak": 600.0, "burst": 40.0}
 _HELP = {
@@ -45,11 +45,13 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _scenario(options: argparse.Namespace) -> int:
+    if options.grpc and options.url and not options.url.startswith("grpc://"):
+        options.parser.error("--grpc is for the service that is started; with --url, give grpc://host:port instead")
     wanted = slos(options.scenario, options.slo)
-    shots = make_shots(MIXES[options.mix], options.photos, options.quality, options.seed)
+    shots = make_shots(MIXES[options.mix], options.photos, options.quality, options.seed, _key(options))
     with contextlib.ExitStack() as stack:
         if options.url:
-            url, pid = options.url, procfs.listener(urlsplit(options.url).port or 80)
+            url, pid = options.url, listening_here(options.url)
         else:
             print("starting the service ...", file=sys.stderr, flush=True)
             service = stack.enter_context(running_service())
@@ -76,9 +78,25 @@ def _scenario(options: argparse.Namespace) -> int:
 
 def _closed(options: argparse.Namespace) -> int:
     images = [photo.read_bytes() for photo in options.photos]
-    report = run_closed_loop(options.url, images, requests=options.requests, concurrency=options.concurrency)
+    report = run_closed_loop(
+        options.url, images, requests=options.requests, concurrency=options.concurrency, api_key=_key(options)
+    )
     print(report)
     return 1 if report.errors else 0
+
+
+def _key(options: argparse.Namespace) -> str | None:
+    """The API key. Its default is read here, so that no help text shows it."""
+    return options.api_key or os.environ.get("CUTOUT_API_KEY") or None
+
+
+def _add_key(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--api-key",
+        metavar="KEY",
+        help="where the server wants one; other users of this machine may see it in the list of processes, unlike the "
+        "environment variable CUTOUT_API_KEY",
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -86,10 +104,11 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="scenario", required=True)
     for scenario in DEFAULT_SLOS:
         command = commands.add_parser(scenario, help=_HELP[scenario])
-        command.set_defaults(run=_scenario)
+        command.set_defaults(run=_scenario, parser=command)
         command.add_argument("--photos", type=Path, required=True, metavar="DIR", help="a folder of PNG or JPEG photos")
         command.add_argument("--url", help="http://host:port or grpc://host:port; without it a service is started")
         command.add_argument("--grpc", action="store_true", help="speak gRPC to the service that is started")
+        _add_key(command)
         command.add_argument(
             "--capacity", type=float, metavar="N", help="images/s; measured first where it is not given"
         )
@@ -108,6 +127,7 @@ def _parser() -> argparse.ArgumentParser:
     closed.set_defaults(run=_closed)
     closed.add_argument("photos", nargs="+", type=Path, help="image files, sent in turn")
     closed.add_argument("--url", default="http://127.0.0.1:8080", help="http://host:port or grpc://host:port")
+    _add_key(closed)
     closed.add_argument("--requests", "-n", type=int, default=50, help="requests in all (default %(default)s)")
     closed.add_argument("--concurrency", "-c", type=int, default=4, help="callers (default %(default)s)")
     bench.add_parser(commands)

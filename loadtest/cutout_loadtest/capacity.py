@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -22,7 +21,7 @@ from cutout_loadtest.stats import slope
 
 #: Rows with fewer callers leave cores idle, and their overheads are not those of a loaded server.
 _MIN_CALLERS = 4
-#: The share of the cores that a sizing may plan with where no ramp tells better.
+#: The share of the cores that a sizing plans with where no ramp is given.
 UTILISATION = 0.7
 
 
@@ -71,8 +70,13 @@ def fit(rows: Sequence[Mapping[str, Any]]) -> dict[str, Cost]:
     return costs
 
 
-def check(costs: Mapping[str, Cost], report: Mapping[str, Any], cores: int) -> dict[str, float]:
-    """Predicted and measured cost and rate of a load test's mix. Raises ValueError where a kind has no formula."""
+def check(costs: Mapping[str, Cost], report: Mapping[str, Any]) -> dict[str, float]:
+    """Predicted and measured cost and rate of a load test's mix, on the cores of the machine that it ran on.
+
+    Raises ValueError where a kind has no formula, or the report no figures of the server's processes or no cores.
+    """
+    if "cores" not in report:
+        raise ValueError("the load test's report is of an older version, without the machine's cores: run it again")
     predicted = 0.0
     for kind, entry in report["mix"].items():
         if entry["quality"] not in costs:
@@ -85,8 +89,22 @@ def check(costs: Mapping[str, Cost], report: Mapping[str, Any], cores: int) -> d
     return {
         "predicted_core_ms": predicted,
         "measured_core_ms": measured,
-        "predicted_images_per_s": cores * 1000 / predicted,
-        "measured_images_per_s": max(phase["goodput"] for phase in report["phases"]),
+        "predicted_images_per_s": report["cores"] * 1000 / predicted,
+        "measured_images_per_s": report["capacity"],
+    }
+
+
+def busy(ramp: Mapping[str, Any]) -> dict[str, float]:
+    """The highest rate of a ramp that was answered in time: `share` of the capacity, and the p99 that it was held to
+    and that it had (ms). Raises ValueError where the report is no ramp, or no step of it was.
+    """
+    held = ramp.get("sustained")
+    if held is None:
+        raise ValueError("the ramp has no step that kept its p99")
+    return {
+        "share": held["offered"] / ramp["capacity"],
+        "p99_target_ms": ramp["p99_target_ms"],
+        "p99_ms": held["p99_ms"],
     }
 
 
@@ -96,6 +114,7 @@ def add_parser(commands: Any) -> None:
     parser.set_defaults(run=run)
     parser.add_argument("--bench", type=Path, default=Path("reports/bench.json"), metavar="FILE")
     parser.add_argument("--check", type=Path, metavar="FILE", help="a load test's JSON to compare the formula with")
+    parser.add_argument("--ramp", type=Path, metavar="FILE", help="a ramp's JSON, which tells how busy cores may be")
     parser.add_argument("--rate", type=float, default=50.0, metavar="N", help="images/s of the worked example")
     parser.add_argument("--out", type=Path, default=Path("reports"), metavar="DIR")
 
@@ -106,17 +125,20 @@ def run(options: argparse.Namespace) -> int:
     if not costs:
         raise ValueError(f"{options.bench} has no quality with two sizes at {_MIN_CALLERS} or more callers")
     report = json.loads(options.check.read_text()) if options.check else None
-    compared = check(costs, report, os.cpu_count() or 1) if report else None
+    compared = check(costs, report) if report else None
+    held = busy(json.loads(options.ramp.read_text())) if options.ramp else None
     options.out.mkdir(parents=True, exist_ok=True)
-    data = {"costs": {name: asdict(cost) for name, cost in costs.items()}, "check": compared}
+    data = {"costs": {name: asdict(cost) for name, cost in costs.items()}, "check": compared, "ramp": held}
     (options.out / "capacity.json").write_text(json.dumps(clean(data), indent=1) + "\n")
     page = options.out / "capacity.md"
-    page.write_text(markdown(costs, compared, options.rate))
+    page.write_text(markdown(costs, compared, held, options.rate))
     print(page.read_text())
     return 0
 
 
-def markdown(costs: Mapping[str, Cost], compared: Mapping[str, float] | None, rate: float) -> str:
+def markdown(
+    costs: Mapping[str, Cost], compared: Mapping[str, float] | None, held: Mapping[str, float] | None, rate: float
+) -> str:
     """The page: the formula's numbers, a table of sizes, a worked sizing, and the check."""
     lines = [
         "# Cost of an image",
@@ -137,11 +159,18 @@ def markdown(costs: Mapping[str, Cost], compared: Mapping[str, float] | None, ra
         lines.append(f"| {quality} | " + " | ".join(f"{cost.core_ms(mp):.0f}" for mp in (0.26, 1, 4, 12, 24)) + " |")
     quality, cost = next(iter(costs.items()))
     one = cost.core_ms(4)
+    share = min(1.0, held["share"]) if held else UTILISATION
+    why = "so that the tail stays short"
+    if held:
+        why = (
+            f"at which a ramp of the mixed load had a p99 of {held['p99_ms']:.0f} ms "
+            f"(at most {held['p99_target_ms']:.0f})"
+        )
     lines += [
         "",
         f"Worked: {rate:g} images/s of 4 MP in `{quality}` are {rate:g} × {one:.0f} core-ms = "
-        f"{rate * one / 1000:.1f} cores of work; planned to {UTILISATION:.0%} of the cores, so that the tail stays "
-        f"short, **{rate * one / 1000 / UTILISATION:.1f} cores**.",
+        f"{rate * one / 1000:.1f} cores of work; planned to {share:.0%} of the cores, {why}, "
+        f"**{rate * one / 1000 / share:.1f} cores**.",
     ]
     if compared:
         error = compared["predicted_core_ms"] / compared["measured_core_ms"] - 1
@@ -149,7 +178,7 @@ def markdown(costs: Mapping[str, Cost], compared: Mapping[str, float] | None, ra
             "",
             f"Check with a mixed load: predicted {compared['predicted_core_ms']:.0f} core-ms an image, measured "
             f"{compared['measured_core_ms']:.0f} ({error:+.0%}); predicted {compared['predicted_images_per_s']:.2f} "
-            f"images/s at most, measured {compared['measured_images_per_s']:.2f}.",
+            f"images/s at most, measured {compared['measured_images_per_s']:.2f} (closed loop).",
         ]
     return "\n".join(lines) + "\n"
 

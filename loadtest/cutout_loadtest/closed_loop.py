@@ -79,9 +79,12 @@ async def closed_loop(
     )
 
 
-def run_closed_loop(url: str, images: Sequence[bytes | Shot], *, requests: int, concurrency: int) -> LoadReport:
-    """`closed_loop` with image files or shots, for callers without an event loop. Raises ValueError as it does."""
-    shots = [image if isinstance(image, Shot) else cutout_shot("file", image, math.nan, {}) for image in images]
+def run_closed_loop(
+    url: str, images: Sequence[bytes | Shot], *, requests: int, concurrency: int, api_key: str | None = None
+) -> LoadReport:
+    """`closed_loop` with image files or shots, for callers without an event loop. api_key: sent with the files; a shot
+    has its own. Raises ValueError as it does, and where the key cannot be sent."""
+    shots = [i if isinstance(i, Shot) else cutout_shot("file", i, math.nan, {}, api_key) for i in images]
 
     async def run() -> LoadReport:
         sender = open_sender(url)

@@ -38,7 +38,7 @@ class GrpcSender:
     async def send(self, shot: Shot) -> Outcome:
         outcome = Outcome(sent=time.perf_counter())
         try:
-            raw = await next(self._calls)(shot.grpc, timeout=self._timeout_s)
+            raw = await next(self._calls)(shot.grpc, timeout=self._timeout_s, metadata=shot.metadata)
             outcome.done = outcome.first_byte = time.perf_counter()
             answer = cutout_pb2.RemoveBackgroundResponse.FromString(raw)
             outcome.bytes_out, outcome.server = len(answer.result), dict(answer.meta.timings_ms)

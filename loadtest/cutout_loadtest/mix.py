@@ -50,11 +50,12 @@ MIXES = {"real": MIX, "small": SMALL_MIX}
 _POOL = 100
 
 
-def make_shots(kinds: Sequence[Kind], folder: Path, quality: str, seed: int) -> list[Shot]:
+def make_shots(kinds: Sequence[Kind], folder: Path, quality: str, seed: int, api_key: str | None = None) -> list[Shot]:
     """A pool in which each kind has its share; photos are drawn from `folder` with `seed`.
 
     The kinds are spread evenly, so that a part of the pool sent in order, as by a closed loop, is the mix too. The
-    encoded files are shared among the shots. Raises ValueError where the folder has no photo.
+    encoded files are shared among the shots. api_key: sent with each. Raises ValueError where the folder has no photo,
+    or where the key cannot be sent.
     """
     photos = sorted(path for path in folder.iterdir() if path.suffix.lower() in {".png", ".jpg", ".jpeg"})
     if not photos:
@@ -66,7 +67,11 @@ def make_shots(kinds: Sequence[Kind], folder: Path, quality: str, seed: int) -> 
         options = {"output": kind.output, "quality": quality}
         made = [
             cutout_shot(
-                kind.name(quality), photo_file(photo, kind.megapixels, kind.input, seed), kind.megapixels, options
+                kind.name(quality),
+                photo_file(photo, kind.megapixels, kind.input, seed),
+                kind.megapixels,
+                options,
+                api_key,
             )
             for photo in generator.sample(photos, min(2, len(photos)))
         ]

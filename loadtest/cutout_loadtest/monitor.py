@@ -72,6 +72,6 @@ class Monitor:
             self._pids = self._pids | self._tree(self._roots)
             if self._pids:
                 self.watch.times.append(time.perf_counter() - self._begin)
-                self.watch.pss_mb.append(procfs.usage(self._pids).pss_mb)
+                self.watch.pss_mb.append(procfs.pss_mb(self._pids))
             if self._stop.wait(self._interval_s):
                 return

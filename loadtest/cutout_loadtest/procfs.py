@@ -5,21 +5,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
 from pathlib import Path
 
 _PROC = Path("/proc")
 _TICK = os.sysconf("SC_CLK_TCK")
 _LISTEN = "0A"
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """cpu_s: user and system time since the processes began. pss_mb: proportional set size, 10⁶ bytes."""
-
-    cpu_s: float
-    pss_mb: float
-    processes: int
 
 
 def tree(root: int) -> set[int]:
@@ -54,8 +44,8 @@ def cpu_s(pids: Collection[int]) -> float:
     return ticks / _TICK
 
 
-def usage(pids: Collection[int]) -> Usage:
-    """CPU and memory now. Memory counts a page shared by n processes 1/n to each, so the sum counts it once."""
+def pss_mb(pids: Collection[int]) -> float:
+    """Proportional set size now, 10⁶ bytes: of a page that n processes share each has 1/n, so it counts once."""
     kilobytes = 0
     for pid in pids:
         try:
@@ -63,7 +53,7 @@ def usage(pids: Collection[int]) -> Usage:
         except OSError:
             continue  # ended meanwhile, or another user's
         kilobytes += int(match.group(1)) if match else 0
-    return Usage(cpu_s(pids), kilobytes * 1024 / 1e6, len(pids))
+    return kilobytes * 1024 / 1e6
 
 
 def listener(port: int) -> int | None:

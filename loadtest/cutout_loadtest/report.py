@@ -199,10 +199,11 @@ def _server(watch: Watch, samples: Sequence[Sample]) -> Json:
 
 def _generator(watch: Watch, samples: Sequence[Sample]) -> Json:
     """What the load itself cost, and how punctual it was: a late generator measures itself."""
+    both = watch.own_cpu_s + watch.cpu_s
     return {
         "cores": watch.own_cpu_s / watch.seconds if watch.seconds else None,
         "cpu_ms_per_request": watch.own_cpu_s * 1000 / len(samples) if samples else None,
-        "share_of_cpu": watch.own_cpu_s / (watch.own_cpu_s + watch.cpu_s) if watch.own_cpu_s + watch.cpu_s else None,
+        "share_of_cpu": watch.own_cpu_s / both if watch.times and both else None,
         "foreign_cores": watch.foreign_cores,
         "lag_ms": percentiles([s.lag_ms for s in samples]),
     }

@@ -52,7 +52,8 @@ def markdown(report: Json, plots: Sequence[str] = ()) -> str:
     lines = [
         f"# Load test: {report['scenario']}",
         "",
-        f"{report['began']}, {report['protocol']}, {report['arrivals']} arrivals, seed {report['seed']}. Capacity "
+        f"{report['began']}, commit {report['commit']}; sent from {report['cores']} cores ({report['cpu']}). "
+        f"{report['protocol']}, {report['arrivals']} arrivals, seed {report['seed']}. Capacity "
         f"{report['capacity']:.2f} images/s ({report['capacity_from']}). Latency counts from the intended start; good "
         f"is an answer within {report['deadline_s']:g} s.",
         "",
@@ -100,9 +101,16 @@ def markdown(report: Json, plots: Sequence[str] = ()) -> str:
             f"{_shown(report['summary']['memory_slope_mb_per_min'], 2)} MB/min after the first fifth, "
             f"{_shown(report['summary']['memory_slope_second_half'], 2)} in the second half."
         )
+    else:
+        lines.append(
+            "- Server: CPU and memory were not measured: its processes run on another machine, or this user may not "
+            "read them."
+        )
+    share = generator["share_of_cpu"]
+    of_both = "" if share is None else f" ({share:.1%} of what it and the server used)"
     lines += [
-        f"- Generator: {_shown(generator['cores'], 3)} cores ({_percent(generator['share_of_cpu'])} of what it and the "
-        f"server used), {_shown(generator['cpu_ms_per_request'], 2)} ms a request; it sent "
+        f"- Generator: {_shown(generator['cores'], 3)} cores{of_both}, "
+        f"{_shown(generator['cpu_ms_per_request'], 2)} ms a request; it sent "
         f"{_shown(generator['lag_ms']['p99'])} ms late at the 99th percentile.",
         f"- Other processes of the machine used {_shown(generator['foreign_cores'], 2)} cores meanwhile.",
         "",
@@ -135,7 +143,3 @@ def _number(value: float | None) -> float:
 
 def _shown(value: float | None, digits: int = 1) -> str:
     return "–" if value is None else f"{value:.{digits}f}"
-
-
-def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{value:.1%}"

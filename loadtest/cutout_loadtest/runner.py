@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from cutout_loadtest.closed_loop import closed_loop
 from cutout_loadtest.monitor import Monitor
 from cutout_loadtest.open_loop import OpenLoop
+from cutout_loadtest.provenance import about
 from cutout_loadtest.report import Json, build_report
 from cutout_loadtest.scenarios import phases as scenario_phases
 from cutout_loadtest.schedule import Phase, arrivals
@@ -44,6 +45,7 @@ class Plan:
 
 async def run_plan(plan: Plan, shots: Sequence[Shot], slos: Sequence[Slo]) -> Json:
     """Runs it. Raises RuntimeError where the server answers nothing well."""
+    origin = about()
     sender = open_sender(plan.url)
     try:
         warm = await closed_loop(sender, shots, concurrency=2, requests=_WARM_UP)
@@ -67,6 +69,7 @@ async def run_plan(plan: Plan, shots: Sequence[Shot], slos: Sequence[Slo]) -> Js
     finally:
         await sender.close()
     setup: Json = {
+        **origin,
         "scenario": plan.scenario,
         "url": plan.url,
         "protocol": plan.url.partition(":")[0],
@@ -79,7 +82,6 @@ async def run_plan(plan: Plan, shots: Sequence[Shot], slos: Sequence[Slo]) -> Js
         "deadline_s": plan.deadline_s,
         "p99_target_ms": plan.p99_target_ms,
         "mix": _mix(shots),
-        "began": time.strftime("%Y-%m-%d %H:%M:%S %z"),
     }
     return build_report(setup, phases, samples, monitor.watch, slos)
 

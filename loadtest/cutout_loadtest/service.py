@@ -1,11 +1,13 @@
-"""A gateway with its embedded Triton as a process of this machine, for runs that are given no address."""
+"""The service as processes of this machine: one that is started for the run, or the one behind an address."""
 
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -13,6 +15,10 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from cutout_loadtest import procfs
 
 _START_TIMEOUT_S, _STOP_TIMEOUT_S = 300.0, 30.0
 
@@ -54,6 +60,37 @@ def running_service(settings: Mapping[str, str] | None = None) -> Iterator[Servi
         finally:
             stop(process)
             signal.signal(signal.SIGTERM, before)
+
+
+def listening_here(url: str) -> int | None:
+    """The process that listens for `url`; None where its host is another machine, or where no process is seen.
+
+    Raises ValueError where the URL's port is no port.
+    """
+    parts = urlsplit(url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    return procfs.listener(port) if parts.hostname and is_here(parts.hostname) else None
+
+
+def is_here(host: str) -> bool:
+    """Whether every address of `host` is this machine's own; False where it has none."""
+    try:
+        addresses = socket.getaddrinfo(host, 0, type=socket.SOCK_DGRAM)
+    except OSError:
+        return False
+    return all(_is_own(family, address) for family, _, _, _, address in addresses)
+
+
+def _is_own(family: int, address: tuple[Any, ...]) -> bool:
+    """A socket can be bound to a machine's own addresses alone."""
+    if ipaddress.ip_address(str(address[0]).partition("%")[0]).is_loopback:
+        return True
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.bind(address)
+    except OSError:
+        return False
+    return True
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, field
 from typing import Protocol
 from urllib.parse import urlencode
@@ -13,6 +14,8 @@ from cutout_core.contract import cutout_pb2
 OK = "ok"
 #: Statuses that the generator itself gives, beside the codes of the service's error table.
 TIMEOUT, CONNECTION, PROTOCOL, CROWDED = "client_timeout", "connection_failed", "protocol", "too_many_open"
+#: What may stand in a header, whichever protocol.
+_KEY = re.compile(r"[!-~]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +23,7 @@ class Shot:
     """A request that is encoded before the run, so that sending it costs a write.
 
     kind: its class in reports ("4 MP jpeg → png, standard"). http: head and body of an HTTP/1.1 request. grpc: the
-    message, encoded.
+    message, encoded. metadata: of the gRPC call.
     """
 
     kind: str
@@ -28,6 +31,7 @@ class Shot:
     options: dict[str, str]
     http: bytes = field(repr=False)
     grpc: bytes = field(default=b"", repr=False)
+    metadata: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
 
 @dataclass(slots=True)
@@ -59,16 +63,23 @@ class Sender(Protocol):
     async def close(self) -> None: ...
 
 
-def cutout_shot(kind: str, image: bytes, megapixels: float, options: dict[str, str]) -> Shot:
-    """A request to Cutout, for both protocols."""
+def cutout_shot(
+    kind: str, image: bytes, megapixels: float, options: dict[str, str], api_key: str | None = None
+) -> Shot:
+    """A request to Cutout, for both protocols. Raises ValueError, without the key, where that cannot be sent."""
+    if api_key is not None and not _KEY.fullmatch(api_key):
+        raise ValueError("the API key takes visible ASCII characters without spaces")
     message = cutout_pb2.RemoveBackgroundRequest(image=image, options=options).SerializeToString()
     path = "/v1/cutouts" + (f"?{urlencode(options)}" if options else "")
-    return Shot(kind, megapixels, options, post(path, image, "application/octet-stream"), message)
+    http = post(path, image, "application/octet-stream", api_key)
+    return Shot(kind, megapixels, options, http, message, (("x-api-key", api_key),) if api_key else ())
 
 
-def post(path: str, body: bytes, content_type: str) -> bytes:
+def post(path: str, body: bytes, content_type: str, api_key: str | None = None) -> bytes:
     """An HTTP/1.1 POST. Its Host field names nobody: HTTP/1.1 wants one, and the servers here do not read it."""
     head = f"POST {path} HTTP/1.1\r\nHost: loadtest\r\nContent-Type: {content_type}\r\n"
+    if api_key:
+        head += f"X-Api-Key: {api_key}\r\n"
     head += f"Content-Length: {len(body)}\r\n\r\n"
     return head.encode("ascii") + body
 

@@ -82,6 +82,31 @@ def test_latency_counts_from_the_intended_start(gateway: GatewayProcess, triton:
     assert report["summary"]["p99_ms"] >= 700  # those that came while the first batch was away waited for it too
 
 
+def test_of_a_server_elsewhere_no_process_is_measured(
+    gateway: GatewayProcess, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that happens to listen on the same port here is not the server."""
+    monkeypatch.setattr("cutout_loadtest.service.is_here", lambda host: False)
+    flags = ("--capacity", "10", "--seconds", "0.5", "--slo", "peak_pss_mb<=100000")
+    status, report = run(photos, "soak", gateway.http, *flags)
+    assert set(report["server"].values()) == {None}
+    assert status == 1  # what was not measured is not met
+    page = (photos.parent / "reports" / "loadtest_soak.md").read_text()
+    assert "- Server: CPU and memory were not measured" in page
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1", "https://127.0.0.1:1", "127.0.0.1:1"])
+def test_grpc_to_another_address_is_the_addresss_to_say(
+    photos: Path, url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as refused:
+        main(["ramp", "--photos", str(photos), "--mix", "small", "--grpc", "--url", url])
+    assert refused.value.code == 2
+    assert "with --url, give grpc://host:port instead" in capsys.readouterr().err
+    assert main(["ramp", "--photos", str(photos), "--mix", "small", "--grpc", "--url", "grpc://127.0.0.1:1"]) == 2
+    assert "answers nothing well" in capsys.readouterr().err
+
+
 def test_a_server_that_answers_nothing_well_is_told(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["ramp", "--photos", str(photos), "--url", "http://127.0.0.1:1", "--mix", "small"]) == 2
     assert "answers nothing well: {'connection_failed'" in capsys.readouterr().err

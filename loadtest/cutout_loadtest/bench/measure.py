@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
-import os
 import random
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -16,9 +13,11 @@ from pathlib import Path
 
 from cutout_loadtest.bench.plan import INPUTS, Cell
 from cutout_loadtest.bench.quiet import calibrate
+from cutout_loadtest.bench.setting import file_hash
 from cutout_loadtest.bench.systems import System
 from cutout_loadtest.mix import photo_file
 from cutout_loadtest.monitor import Monitor
+from cutout_loadtest.provenance import instant
 
 _PSS_INTERVAL_S = 0.5
 
@@ -42,10 +41,9 @@ class Result:
 
 
 class Journal:
-    """Results of one setting, a line each, in `folder`. The setting: seconds, inputs and the checked-out code."""
+    """Results of one setting (see `setting`), a line each, in `folder`."""
 
-    def __init__(self, folder: Path, setting: str) -> None:
-        key = hashlib.sha256(f"{setting} {_commit()}".encode()).hexdigest()[:12]
+    def __init__(self, folder: Path, key: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / f"bench-{key}.jsonl"
 
@@ -64,9 +62,10 @@ class Journal:
 
 
 def make_inputs(photo: Path, folder: Path) -> dict[str, Path]:
-    """The input files by name, made from one photo where they are missing."""
+    """The input files by name, made from one photo where they are missing. Raises OSError."""
     folder.mkdir(parents=True, exist_ok=True)
-    files = {name: folder / f"{photo.stem}-{name.replace(' ', '-')}" for name in INPUTS}
+    stem = f"{photo.stem}-{file_hash(photo)[:12]}"
+    files = {name: folder / f"{stem}-{name.replace(' ', '-')}" for name in INPUTS}
     for name, file in files.items():
         if not file.is_file():
             megapixels, encoding = INPUTS[name]
@@ -86,7 +85,11 @@ def measure(
     """Runs what the journal lacks; returns all of it. One repeat runs every cell, in blocks of equal inputs whose order
     and whose cells' order are drawn anew, so that drift of the machine meets every system alike."""
     done = {(result.cell, result.repeat) for result in journal.read()}
-    todo = len(cells) * repeats - len(done & {(cell, r) for cell in cells for r in range(repeats)})
+    runs = {(cell, repeat) for cell in cells for repeat in range(repeats)}
+    todo = len(runs - done)
+    if todo < len(runs):
+        date = instant(journal.path.stat().st_mtime)
+        print(f"{len(runs) - todo} of {len(runs)} cells from the journal of {date}", file=sys.stderr, flush=True)
     began = time.monotonic()
     count = 0
     known = [pid for system in systems.values() for pid in system.pids]
@@ -138,12 +141,3 @@ def _one(
         foreign_cores=watch.foreign_cores,
         calibration_ms=calibration_ms,
     )
-
-
-def _commit() -> str:
-    """The checked-out commit, so that results of other code are not mixed in; empty outside a checkout."""
-    git = ["git", "-C", os.fspath(Path(__file__).parent), "rev-parse", "HEAD"]
-    try:
-        return subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
-    except OSError:
-        return ""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-
-from cutout_loadtest.stats import percentile
+from collections.abc import Mapping, Sequence
 
 #: Cores that others may take on average, and how far the calibration may spread, before the report warns.
 MAX_FOREIGN_CORES, MAX_SPREAD = 0.1, 0.1
+#: The report's sign on a row that was measured while others were busy.
+MARK = "†"
 
 
 def calibrate(rounds: int = 5) -> float:
@@ -23,14 +23,20 @@ def calibrate(rounds: int = 5) -> float:
     return best
 
 
-def warnings(calibration_ms: Sequence[float], foreign_cores: Sequence[float]) -> list[str]:
-    """What the reader must know before believing the figures; empty on a quiet machine."""
+def is_noisy(foreign_cores: float) -> bool:
+    """Whether others took more of the CPU than a measurement bears."""
+    return foreign_cores > MAX_FOREIGN_CORES
+
+
+def warnings(calibration_ms: Sequence[float], foreign_cores: Mapping[str, float]) -> list[str]:
+    """What the reader must know before believing the figures; empty on a quiet machine. foreign_cores: by row."""
     found = []
-    foreign = percentile(foreign_cores, 50)
-    if foreign > MAX_FOREIGN_CORES:
+    noisy = {row: cores for row, cores in foreign_cores.items() if is_noisy(cores)}
+    if noisy:
+        worst = max(noisy, key=lambda row: noisy[row])
         found.append(
-            f"The machine was not quiet: other processes used {foreign:.2f} cores in the median cell (at most "
-            f"{max(foreign_cores):.2f}). Only ratios within this run mean anything."
+            f"The machine was not quiet: in {len(noisy)} of {len(foreign_cores)} rows other processes used more than "
+            f"{MAX_FOREIGN_CORES:g} cores, {noisy[worst]:.2f} in the worst ({worst}). These rows are marked {MARK}."
         )
     spread = max(calibration_ms) / min(calibration_ms) - 1 if calibration_ms else 0.0
     if spread > MAX_SPREAD:

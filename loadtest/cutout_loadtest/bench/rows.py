@@ -29,9 +29,9 @@ KEYS = (
 Row = dict[str, Any]
 
 
-def make_rows(results: Sequence[Result]) -> list[Row]:
-    """One row a cell. Percentiles are of all repeats' images together; rate, core-ms and bytes medians of the repeats;
-    memory the highest.
+def make_rows(results: Sequence[Result], plan: Sequence[Cell]) -> list[Row]:
+    """One row for each cell of the plan that has results, in the plan's order. Percentiles are of all repeats' images
+    together; rate, core-ms and bytes medians of the repeats; memory the highest.
 
     spread: (largest - smallest) / median of the rate. ratio_vs_peer: rate over that of the peer's server at its best
     concurrency with the same input, None without one. share_of_in_process: rate over that of the stages alone.
@@ -39,7 +39,7 @@ def make_rows(results: Sequence[Result]) -> list[Row]:
     by_cell: dict[Cell, list[Result]] = defaultdict(list)
     for result in results:
         by_cell[result.cell].append(result)
-    rows = [_row(cell, own) for cell, own in by_cell.items()]
+    rows = [_row(cell, own) for cell in plan if (own := by_cell.get(cell))]
     for row in rows:
         peer = best([r for r in rows if r["system"] == SERVER and r["input"] == row["input"]])
         row["ratio_vs_peer"] = row["images_per_s"] / peer["images_per_s"] if peer and peer["images_per_s"] else None
@@ -53,6 +53,11 @@ def make_rows(results: Sequence[Result]) -> list[Row]:
 def best(rows: Sequence[Row]) -> Row | None:
     """The row with the highest rate; None without rows."""
     return max(rows, key=lambda row: row["images_per_s"], default=None)
+
+
+def label(row: Row) -> str:
+    """The row's cell in words."""
+    return str(Cell(*(row[key] for key in ("system", "quality", "input", "output", "concurrency"))))
 
 
 def _alike(one: Row, other: Row) -> bool:

@@ -41,6 +41,11 @@ def check(rows: Sequence[Row]) -> list[Verdict]:
     return [Verdict(target, target.measure(rows)) for target in TARGETS]
 
 
+def largest_memory(rows: Sequence[Row]) -> Row | None:
+    """The row of the service with the highest PSS, whatever its input, quality and callers; None without one."""
+    return max((row for row in rows if row["system"] == CUTOUT), key=lambda row: row["pss_mb"], default=None)
+
+
 def _best(rows: Sequence[Row], system: str, size: str, *, quality: str = "", callers: int | None = None) -> Row | None:
     """The fastest row of a system that gives PNG; the peer's quality is empty. callers None: at any concurrency."""
     wanted = {"system": system, "quality": quality, "input": size, "output": "png"}
