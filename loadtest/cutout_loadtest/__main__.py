@@ -14,7 +14,7 @@ import uvloop
 from cutout_loadtest import capacity
 from cutout_loadtest.bench import command as bench
 from cutout_loadtest.closed_loop import run_closed_loop
-from cutout_loadtest.mix import MIXES, make_shots
+from cutout_loadtest.mix import MIXES, make_shots, read_mix
 from cutout_loadtest.report import DEADLINE_S
 from cutout_loadtest.report_files import write_report
 from cutout_loadtest.runner import Plan, run_plan
@@ -48,7 +48,7 @@ def _scenario(options: argparse.Namespace) -> int:
     if options.grpc and options.url and not options.url.startswith("grpc://"):
         options.parser.error("--grpc is for the service that is started; with --url, give grpc://host:port instead")
     wanted = slos(options.scenario, options.slo)
-    shots = make_shots(MIXES[options.mix], options.photos, options.quality, options.seed, _key(options))
+    shots = make_shots(read_mix(options.mix), options.photos, options.quality, options.seed, _key(options))
     with contextlib.ExitStack() as stack:
         if options.url:
             url, pid = options.url, listening_here(options.url)
@@ -115,7 +115,9 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--seconds", type=float, help=f"default {_SECONDS[scenario]:g} (of a step, soak or burst)")
         command.add_argument("--arrivals", choices=ARRIVALS, default="poisson")
         command.add_argument("--seed", type=int, default=0, help="of arrivals and mix")
-        command.add_argument("--mix", choices=tuple(MIXES), default="real")
+        command.add_argument(
+            "--mix", default="real", help=f"{' or '.join(MIXES)}, or a JSON file of kinds (docs/loadtest.md)"
+        )
         command.add_argument("--quality", choices=("fast", "standard", "high"), default="standard")
         command.add_argument(
             "--deadline", type=float, default=DEADLINE_S, metavar="S", help="a later answer is not good"

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import json
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -19,19 +21,22 @@ _NOISE = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One class of requests. weight: its share, relative to the others'. megapixels: 10⁶ pixels."""
+    """One class of requests. weight: its share, relative to the others'. megapixels: 10⁶ pixels. input: jpeg, png or
+    webp. options: further ones of the request (`background`, `crop` ...)."""
 
     weight: int
     megapixels: float
     input: str
     output: str
+    options: Mapping[str, str] = field(default_factory=dict)
 
     def name(self, quality: str) -> str:
-        return f"{self.megapixels:g} MP {self.input} → {self.output}, {quality}"
+        further = "".join(f", {name}={value}" for name, value in self.options.items())
+        return f"{self.megapixels:g} MP {self.input} → {self.output}, {quality}{further}"
 
 
 #: What a shop and its sellers upload: mostly phone photos that an app made smaller, some at full size. No service has
-#: published its own mix; the shares are ours, and --mix takes others.
+#: published its own mix; the shares are ours, and --mix takes a file with others.
 MIX = (
     Kind(30, 0.26, "jpeg", "png"),
     Kind(20, 1, "jpeg", "png"),
@@ -45,9 +50,44 @@ MIX = (
 #: For tests and tiny machines.
 SMALL_MIX = (Kind(2, 0.26, "jpeg", "png"), Kind(1, 0.26, "png", "webp"))
 MIXES = {"real": MIX, "small": SMALL_MIX}
+_INPUTS = ("jpeg", "png", "webp")
 
 #: Shots in a pool for each point of weight, in all; a request draws from the pool.
 _POOL = 100
+
+
+def read_mix(name: str) -> Sequence[Kind]:
+    """A mix by its name, or of a JSON file: a list of objects with the fields of `Kind`.
+
+    Raises ValueError with the place where the file is no mix, and OSError where it cannot be read.
+    """
+    if name in MIXES:
+        return MIXES[name]
+    try:
+        entries = json.loads(Path(name).read_text("utf-8"))
+    except FileNotFoundError:
+        raise ValueError(f"--mix {name}: neither a file nor one of {', '.join(MIXES)}") from None
+    except ValueError as error:
+        raise ValueError(f"--mix {name} is not JSON: {error}") from None
+    if not isinstance(entries, list) or not entries:
+        raise ValueError(f"--mix {name}: not a list of kinds")
+    return [_kind(entry, f"--mix {name}, kind {number}") for number, entry in enumerate(entries, 1)]
+
+
+def _kind(entry: Any, place: str) -> Kind:
+    try:
+        kind = Kind(**entry)
+    except TypeError as error:
+        raise ValueError(f"{place}: {str(error).partition(' ')[2] or error}") from None
+    numbers = (kind.weight, kind.megapixels)
+    if not all(isinstance(number, int | float) and number > 0 for number in numbers):
+        raise ValueError(f"{place}: weight and megapixels are numbers above 0")
+    if kind.input not in _INPUTS:
+        raise ValueError(f"{place}: input is one of {', '.join(_INPUTS)}")
+    texts = [kind.output, *kind.options, *kind.options.values()] if isinstance(kind.options, dict) else [None]
+    if not all(isinstance(text, str) for text in texts):
+        raise ValueError(f"{place}: output and options are texts")
+    return kind
 
 
 def make_shots(kinds: Sequence[Kind], folder: Path, quality: str, seed: int, api_key: str | None = None) -> list[Shot]:
@@ -64,7 +104,7 @@ def make_shots(kinds: Sequence[Kind], folder: Path, quality: str, seed: int, api
     generator = random.Random(seed)
     shots: list[tuple[float, Shot]] = []
     for kind in kinds:
-        options = {"output": kind.output, "quality": quality}
+        options = {"output": kind.output, "quality": quality, **kind.options}
         made = [
             cutout_shot(
                 kind.name(quality),

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from cutout_core.contract.cpu import available_cores
 from cutout_loadtest.closed_loop import LoadReport, run_closed_loop
-from cutout_loadtest.mix import MIXES, make_shots
+from cutout_loadtest.mix import MIXES, make_shots, read_mix
 from cutout_loadtest.service import running_service
 from cutout_loadtest.shot import Shot
 
@@ -132,7 +132,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """0 when the files are written, 2 where nothing could be run."""
     options = _parser().parse_args(arguments)
     try:
-        shots = make_shots(MIXES[options.mix], options.photos, options.quality, seed=0)
+        shots = make_shots(read_mix(options.mix), options.photos, options.quality, seed=0)
         options.out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="cutout-tune-") as folder:
             if options.batchers:
@@ -173,7 +173,7 @@ def _name(variables: Mapping[str, str]) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m cutout_loadtest.tune", description=__doc__)
     parser.add_argument("photos", type=Path, metavar="DIR", help="the photos that the mix is made of")
-    parser.add_argument("--mix", choices=MIXES, default="real", help="default %(default)s")
+    parser.add_argument("--mix", default="real", help=f"{' or '.join(MIXES)}, or a JSON file; default %(default)s")
     parser.add_argument("--quality", default="standard", help="default %(default)s")
     parser.add_argument("--batchers", action="store_true", help="the four combinations of the two batchers")
     parser.add_argument("--repository", type=Path, default=Path("model_repository"), metavar="DIR")
