@@ -46,9 +46,10 @@ def read_background(data: bytes, limits: Limits, width: int, height: int) -> Bac
         decoded = decode_reduced(data, limits, max(width, height))
     except CutoutError as error:
         raise _named(error) from error
-    right, bottom = max(1, math.floor(decoded.extent[2])), max(1, math.floor(decoded.extent[3]))
+    left, top = math.ceil(decoded.extent[0]), math.ceil(decoded.extent[1])
+    right, bottom = max(left + 1, math.floor(decoded.extent[2])), max(top + 1, math.floor(decoded.extent[3]))
     rgb = decoded.rgb if decoded.alpha is None else flatten(decoded.rgb, decoded.alpha, _WHITE)
-    return Backdrop(cover(rgb[:bottom, :right], width, height), decoded.icc)
+    return Backdrop(cover(rgb[top:bottom, left:right], width, height), decoded.icc)
 
 
 def cover(rgb: UInt8, width: int, height: int) -> UInt8:

@@ -17,11 +17,6 @@ UInt8 = npt.NDArray[np.uint8]
 _STRIP = 64
 
 
-def multiply_alpha(first: UInt8, second: UInt8) -> UInt8:
-    """Product of two uint8 [H, W] alphas, round(a × b / 255)."""
-    return _divide_255(np.multiply(first, second, dtype=np.uint16))
-
-
 def clear_hidden(rgb: UInt8, alpha: UInt8, *, in_place: bool = False) -> UInt8:
     """`rgb` with zeros where `alpha` is 0: nothing of the background leaks out, and the file is smaller.
 

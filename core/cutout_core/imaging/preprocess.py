@@ -127,10 +127,10 @@ def _picture(image: bytes, options: Options, limits: Limits, min_side: int, meta
 
 def _cut(picture: Picture, part: Box, meta: RowMeta) -> Picture:
     """The part, in pixels of the photo, of a picture of it at any scale."""
-    right, bottom = picture.extent[2:]
-    scale_x, scale_y = right / meta.source_width, bottom / meta.source_height
-    x0, x1 = part.left * scale_x, (part.left + part.width) * scale_x
-    y0, y1 = part.top * scale_y, (part.top + part.height) * scale_y
+    before, above, right, bottom = picture.extent  # of a mirrored photo the part beyond the extent comes first
+    scale_x, scale_y = (right - before) / meta.source_width, (bottom - above) / meta.source_height
+    x0, x1 = before + part.left * scale_x, before + (part.left + part.width) * scale_x
+    y0, y1 = above + part.top * scale_y, above + (part.top + part.height) * scale_y
     left, top = math.floor(x0), math.floor(y0)
     rgb = np.ascontiguousarray(picture.rgb[top : math.ceil(y1), left : math.ceil(x1)])
     return Picture(rgb, (x0 - left, y0 - top, min(x1 - left, rgb.shape[1]), min(y1 - top, rgb.shape[0])))

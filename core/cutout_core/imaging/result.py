@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
 from cutout_core.contract import Box, Options, ResultWarning, RowMeta
 from cutout_core.imaging.background import Backdrop, read_background
+from cutout_core.imaging.band import photo_grid
 from cutout_core.imaging.cleanup import clean_alpha
 from cutout_core.imaging.color_profile import to_srgb
-from cutout_core.imaging.compose import clear_hidden, flatten, flatten_on, multiply_alpha, over, premultiply
+from cutout_core.imaging.compose import clear_hidden, flatten, flatten_on, over, premultiply
 from cutout_core.imaging.decontaminate import decontaminate
 from cutout_core.imaging.draft import Draft, Photo
 from cutout_core.imaging.encode import check_size
 from cutout_core.imaging.frame import SOFT, Frame, SubjectBoxes, plan_frame
 from cutout_core.imaging.marketplace import Finished, check
 from cutout_core.imaging.place import place, visible_box
+from cutout_core.imaging.preprocess import BACKDROP
 from cutout_core.imaging.result_file import write_alpha, write_archive, write_image
 from cutout_core.imaging.semitransparency import opaque_inside
 from cutout_core.imaging.shadow import soft_shadow, with_shadow
@@ -35,7 +38,8 @@ def finish(photo: Photo, alpha: UInt8, draft: Draft) -> bytes:
     if options.cleanup:
         alpha = clean_alpha(alpha)
         watch.lap("cleanup")
-    final = alpha if photo.existing is None else multiply_alpha(alpha, photo.existing)
+    # the lesser of both, not their product: a cut-out that is cut out again keeps its soft edge as it is
+    final = alpha if photo.existing is None else cv2.min(alpha, photo.existing)
     shown = None
     if options.reframes or not options.semitransparency:
         shown = visible_box(final)
@@ -118,9 +122,11 @@ def _foreground(rgb: UInt8, alpha: UInt8, photo: Photo) -> UInt8:
 
     Where the file says itself that a pixel is mixed, its colour is already the subject's.
     """
-    pure = decontaminate(rgb, alpha, photo.grid if rgb is photo.seen else None, in_place=photo.existing is None)
     if photo.existing is None:
-        return pure
+        return decontaminate(rgb, alpha, photo.grid if rgb is photo.seen else None, in_place=True)
+    # what the file hides is no background: its colours may be anything
+    small = photo.grid if rgb is photo.rgb else photo_grid(flatten(rgb, photo.existing, BACKDROP))
+    pure = decontaminate(rgb, alpha, small)
     kept: UInt8 = np.where((photo.existing == 255)[..., None], pure, rgb)
     return kept
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from cutout_core.imaging.compose import clear_hidden, flatten, multiply_alpha, over
+from cutout_core.imaging.compose import clear_hidden, flatten, over
 
 from .images import Array
 
@@ -16,11 +16,6 @@ BYTES = st.integers(0, 255)
 #: Every pair of a colour and an alpha, as an image of 256 × 256.
 ALL_COLORS = np.repeat(np.tile(np.arange(256, dtype=np.uint8), (256, 1))[..., None], 3, axis=2)
 ALL_ALPHAS = np.tile(np.arange(256, dtype=np.uint8)[:, None], (1, 256))
-
-
-def test_multiply_is_exact_for_every_pair() -> None:
-    exact = np.rint(ALL_COLORS[..., 0].astype(np.float64) * ALL_ALPHAS / 255)
-    assert np.array_equal(multiply_alpha(ALL_COLORS[..., 0], ALL_ALPHAS), exact)
 
 
 @pytest.mark.parametrize("color", [(255, 255, 255), (0, 0, 0), (1, 127, 254), (10, 200, 128)])
@@ -77,7 +72,6 @@ def test_inputs_are_not_changed() -> None:
     rgb, alpha = ALL_COLORS.copy(), ALL_ALPHAS.copy()
     flatten(rgb, alpha, (1, 2, 3))
     over(rgb, alpha, (1, 2, 3, 4))
-    multiply_alpha(alpha, alpha)
     assert np.array_equal(rgb, ALL_COLORS)
     assert np.array_equal(alpha, ALL_ALPHAS)
 

@@ -148,15 +148,32 @@ def test_result_is_upright(orientation: int) -> None:
     assert pixels.shape[:2] == ((64, 96) if orientation < 5 else (96, 64))
 
 
-def test_existing_transparency_multiplies_into_the_result() -> None:
+def test_existing_transparency_bounds_the_result() -> None:
     rgba = smooth(channels=4)
     rgba[..., 3] = 128
     rgba[:, :48, 3] = 0
     pixels = cut(save(rgba, "PNG"))[0]
     opaque = cut(save(smooth(), "PNG"))[0][..., 3].astype(int)
     assert not pixels[:, :48].any()
-    assert np.array_equal(pixels[:, 48:, 3], (opaque[:, 48:] * 128 + 127) // 255)
+    assert np.array_equal(pixels[:, 48:, 3], np.minimum(opaque[:, 48:], 128))
     assert np.array_equal(cut(save(rgba, "PNG"), output="mask")[0], pixels[..., 3])
+
+
+def test_a_cut_out_that_is_cut_out_again_keeps_its_soft_edge() -> None:
+    once = cut(save(smooth(512, 512), "PNG"))[0]
+    assert ((once[..., 3] > 20) & (once[..., 3] < 235)).sum() > 1000
+    alpha = once[None, ..., 3].astype(np.float32) / 255
+    again = cut(save(once, "PNG"), alpha=alpha, cleanup="off")[0]
+    assert np.array_equal(again, once)
+
+
+def test_colours_under_hidden_pixels_play_no_part() -> None:
+    rgba = smooth(channels=4)
+    rgba[..., 3] = 255
+    rgba[:, :40, 3] = 0
+    other = rgba.copy()
+    other[:, :40, :3] = np.random.default_rng(0).integers(0, 256, (64, 40, 3))
+    assert np.array_equal(cut(save(rgba, "PNG"))[0], cut(save(other, "PNG"))[0])
 
 
 @pytest.mark.parametrize(("output", "kind"), [("png", "PNG"), ("webp", "WEBP"), ("jpeg", "JPEG"), ("mask", "PNG")])

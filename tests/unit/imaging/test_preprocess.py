@@ -55,6 +55,16 @@ def test_the_network_sees_the_upright_image(orientation: int) -> None:
     assert (meta.source_width, meta.source_height) == ((801, 603) if orientation < 5 else (603, 801))
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_region_of_a_turned_image_is_where_it_was_asked_for(orientation: int) -> None:
+    """At sizes that the reduced decoding does not divide, where a shift by a part of a pixel is possible."""
+    options = json.dumps({"roi": "100px 80px 420px 360px"}).encode()
+    photo = smooth(1001, 1003)
+    tensor, meta = segmentation_image(save(photo, "JPEG", exif=exif(orientation)), options)
+    assert meta.error is None
+    assert np.abs(tensor - expected(upright(photo, orientation)[80:360, 100:420])).mean() < 0.0155
+
+
 def test_transparent_pixels_are_seen_on_a_neutral_backdrop() -> None:
     rgba = np.full((32, 32, 4), 7, np.uint8)
     rgba[..., 3] = 0
