@@ -59,7 +59,7 @@ test: lint models  ## All tests, the real Triton included
 test-fast: $(STAMP)  ## Unit, integration and architecture tests, under a minute, without Triton
 	@$(BIN)/python -m pytest -m "not slow and not triton" tests/unit tests/integration tests/architecture
 
-quality: models  ## Benchmark against peers into reports/ and out/quality (takes long; resumes; HIGH=1 models count too)
+quality: models  ## Benchmark against peers into reports/ and out/quality (half an hour; resumes; fetches quality high)
 	@$(BIN)/python -m cutout_build.quality benchmark
 
 perf-analyzer: models  ## Sweep ensembles and engines with NVIDIA's perf_analyzer through the gateway into reports/

@@ -31,8 +31,10 @@ def main(argv: list[str] | None = None) -> None:
     else:
         network, saved = load_average(arguments.folder)
         arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        export(network, arguments.out, f"Cutout matting network, {saved['step']} steps, settings {saved['settings']}")
-        print(f"{arguments.out}: {arguments.out.stat().st_size / 1e6:.1f} MB")
+        description = f"Cutout matting network, {saved['step']} steps, settings {saved['settings']}"
+        difference = export(network, arguments.out, description)
+        size = arguments.out.stat().st_size / 1e6
+        print(f"{arguments.out}: {size:.1f} MB, within {difference:.1e} of PyTorch")
 
 
 if __name__ == "__main__":

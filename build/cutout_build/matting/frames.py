@@ -9,12 +9,12 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from cutout_build.matting import procedural, samples
 from cutout_build.matting.masks import MATTING_SIDE
 from cutout_build.matting.samples import KIND_SHARES, Frame, UInt8, over_backdrop, recolored, resized
-from cutout_build.matting.sources import Cutout
+from cutout_build.matting.sources import Cutout, drawn_folder
 from cutout_build.quality.engine import Segmentation
 from cutout_build.quality.metrics import iou
-from cutout_core.contract.paths import cache_root
 from cutout_core.imaging.resize import shrink
 
 #: A mask that agrees less with the truth has found something else; the matting cannot mend that.
@@ -23,13 +23,13 @@ MIN_IOU = 0.6
 
 def segmented_frames(count: int, seed: int, cutouts: list[Cutout], backdrops: list[UInt8]) -> list[Frame]:
     """`count` frames; those whose mask is on another subject (IoU < MIN_IOU) are left out."""
-    folder = cache_root() / "matting" / f"frames-{seed}"
-    folder.mkdir(parents=True, exist_ok=True)
+    engine = Segmentation()
+    code = [__file__, samples.__file__, procedural.__file__]
+    drawn_from = [cutout.rgba[::16, ::16] for cutout in cutouts] + [backdrop[::16, ::16] for backdrop in backdrops]
+    folder = drawn_folder(f"frames-{seed}", code, engine.manifest.graphs["fp32"], *drawn_from)
     missing = [index for index in range(count) if not (folder / f"{index:04d}.npz").is_file()]
-    engine = Segmentation() if missing else None
     by_kind = {kind: [c for c in cutouts if c.kind == kind] for kind in KIND_SHARES}
     for index in tqdm(missing, desc="segmented frames"):
-        assert engine is not None
         frame = _frame(np.random.default_rng([seed, 7, index]), by_kind, backdrops, engine)
         path = folder / f"{index:04d}.npz"
         with path.with_suffix(".tmp").open("wb") as file:

@@ -14,13 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cutout_build.matting.masks import MATTING_SIDE, SEGMENTATION_SIDE, first_pass_alpha, wrong_mask
+from cutout_build.matting.procedural import grain_texture
 from cutout_build.matting.sources import Cutout
 from cutout_build.quality.baselines import true_coarse_mask
+from cutout_core.contract.tensors import MODES
 
 UInt8 = NDArray[np.uint8]
 Float32 = NDArray[np.float32]
 
-MODES = ("product", "portrait", "object")
 #: How often a kind of subject is shown in each mode: the emphasis that makes the modes differ.
 MODE_SHARES = {
     "hair": (0.05, 0.65, 0.30),
@@ -35,8 +36,8 @@ MODE_SHARES = {
 }
 #: How often each kind is drawn.
 KIND_SHARES = {
-    "stamp": 0.42, "hair": 0.13, "fur": 0.13, "feather": 0.05,
-    "leaves": 0.07, "shape": 0.09, "glass": 0.04, "soft": 0.07,
+    "stamp": 0.42, "hair": 0.13, "fur": 0.11, "feather": 0.04,
+    "leaves": 0.06, "shape": 0.14, "glass": 0.04, "soft": 0.06,
 }  # fmt: skip
 
 
@@ -69,8 +70,10 @@ class Frame:
     known: UInt8 | None = None
 
 
-#: How often a sample is a part of a composite with a real mask, and of a photograph.
-FRAME_SHARE, PHOTO_SHARE = 0.25, 0.15
+#: How often a sample is a part of a photograph; of the others, how often a part of a composite with a real mask.
+PHOTO_SHARE, FRAME_SHARE = 0.18, 0.3
+#: How often a subject stands before streaks.
+GRAIN_SHARE = 0.3
 
 
 class Sampler:
@@ -167,8 +170,8 @@ def over_backdrop(rgba: UInt8, backdrops: list[UInt8], rng: np.random.Generator)
     weight = rgba[..., 3:].astype(np.float32) / 255
     color = rgba[..., :3].astype(np.float32)
     solid = weight[..., 0] > 0.9
-    if rng.random() < 0.2 and solid.any():  # subject and background of nearly one colour
-        back += (color[solid].mean(0) - back.mean((0, 1))) * rng.uniform(0.6, 1.0)
+    if rng.random() < 0.35 and solid.any():  # subject and background of nearly one colour
+        back += (color[solid].mean(0) - back.mean((0, 1))) * rng.uniform(0.4, 1.0)
     image = np.asarray(color * weight + np.clip(back, 0, 255) * (1 - weight), np.float32)
     if rng.random() < 0.3:
         image = 255 * (np.clip(image, 0, 255) / 255) ** rng.uniform(0.7, 1.4)
@@ -188,6 +191,8 @@ def _backdrop(backdrops: list[UInt8], rng: np.random.Generator, height: int, wid
         corners = rng.uniform(0, 255, (2, 2, 3)) if rng.random() < 0.6 else np.full((2, 2, 3), rng.uniform(0, 255, 3))
         plain: Float32 = cv2.resize(corners.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
         return plain
+    if rng.random() < GRAIN_SHARE:
+        return grain_texture(rng, height, width)
     source = backdrops[rng.integers(len(backdrops))]
     limit = min(source.shape[0] / height, source.shape[1] / width)
     part = float(np.exp(rng.uniform(np.log(min(0.5, limit)), np.log(limit))))
@@ -201,6 +206,11 @@ def _backdrop(backdrops: list[UInt8], rng: np.random.Generator, height: int, wid
         scene = cv2.GaussianBlur(scene, (0, 0), float(rng.uniform(1, 12)))
     if rng.random() < 0.5:
         scene = scene * rng.uniform(0.6, 1.2, 3) + rng.normal(0, 15)
+    if rng.random() < 0.15:
+        middle = scene.mean()
+        scene = (scene - middle) * rng.uniform(1.2, 2.5) + middle
+    if rng.random() < 0.1:
+        scene = np.repeat(cv2.cvtColor(scene.astype(np.float32), cv2.COLOR_RGB2GRAY)[..., None], 3, 2)
     return np.asarray(scene, np.float32)
 
 

@@ -7,6 +7,7 @@ subjects that is drawn once and kept in the cache.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
+from cutout_build.matting import procedural
 from cutout_build.matting.procedural import procedural_subject
+from cutout_build.quality.cache import digest
 from cutout_build.quality.stamps import (
     EXCLUDED,
     backdrops,
@@ -76,14 +79,22 @@ def training_backdrops() -> list[UInt8]:
 
 def procedural_bank(size: int, seed: int, textures: list[UInt8]) -> list[Cutout]:
     """`size` × 47 procedural subjects, drawn with all cores the first time and then read from the cache."""
-    folder = cache_root() / "matting" / f"bank-{seed}"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = drawn_folder(f"bank-{seed}", [procedural.__file__], *(texture[::16, ::16] for texture in textures))
     names = [(kind, index) for kind, share in BANK_SHARES.items() for index in range(share * size)]
     missing = [(kind, index) for kind, index in names if not _bank_file(folder, kind, index).is_file()]
     if missing:
         with ProcessPoolExecutor(os.cpu_count(), initializer=_init_worker, initargs=(folder, seed, textures)) as pool:
             list(tqdm(pool.map(_draw, missing, chunksize=4), total=len(missing), desc="procedural subjects"))
     return [Cutout(f"{kind}-{index}", kind, _read(_bank_file(folder, kind, index))) for kind, index in names]
+
+
+def drawn_folder(name: str, code: Sequence[str], *parts: str | UInt8) -> Path:
+    """The cache's folder for what is drawn by the source files `code` from `parts`: another one when any of them
+    changes."""
+    key = digest(*(Path(file).read_bytes() for file in code), *parts)
+    folder = cache_root() / "matting" / f"{name}-{key[:12]}"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 _worker: tuple[Path, int, list[UInt8]]

@@ -25,10 +25,11 @@ from cutout_build.certificate.runs import capabilities
 from cutout_build.matting.frames import segmented_frames
 from cutout_build.matting.losses import matting_loss
 from cutout_build.matting.network import MattingNetwork
-from cutout_build.matting.photographs import taught_frames
+from cutout_build.matting.photographs import scenes, taught_frames
 from cutout_build.matting.plot import plot_losses
-from cutout_build.matting.samples import MODES, Sampler
-from cutout_build.matting.sources import procedural_bank, training_backdrops, training_stamps
+from cutout_build.matting.samples import Sampler
+from cutout_build.matting.sources import procedural_bank, training_stamps
+from cutout_core.contract.tensors import MODES
 
 CHECKPOINT, LOG, PLOT = "checkpoint.pt", "log.csv", "loss.svg"
 
@@ -91,7 +92,7 @@ def train(folder: Path, settings: TrainSettings, workers: int = 1) -> MattingNet
     average.load_state_dict(network.state_dict())
     optimizer = torch.optim.AdamW(network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
     start = _resume(folder, settings, network, average, optimizer)
-    backdrops = training_backdrops()
+    backdrops = scenes()
     cutouts = training_stamps() + procedural_bank(settings.bank, settings.seed, backdrops)
     frames = segmented_frames(settings.frames, settings.seed, cutouts, backdrops)
     loader = DataLoader(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from cutout_build.quality import decontamination, timing
 from cutout_build.quality.benchmark import Results
+from cutout_build.quality.cases import SETS
 from cutout_build.quality.methods import (
     CLOSED_FORM,
     END_TO_END,
@@ -25,7 +26,7 @@ from cutout_build.quality.timing import TimeRow
 
 #: Metric to whether more is better.
 METRICS = {"sad": False, "mse": False, "mae": False, "grad": False, "band": False, "iou": True}
-#: The sets on which the targets are judged, with every method of the table.
+#: The sets on which all methods of the table run; on the others the peers' are missing.
 JUDGED = ("stamps", "hair")
 
 
@@ -46,7 +47,10 @@ def targets(results: Results, times: Sequence[TimeRow]) -> list[Target]:
     """Every target for which both sides were measured."""
     found = []
     for name in JUDGED:
-        found += [*_given(results, name), *_end_to_end(results, name), *_colors(results, name)]
+        found += [*_given(results, name), *_standard(results, name), *_high(results, name), *_colors(results, name)]
+    for name in SETS:
+        if name not in JUDGED:
+            found += _high(results, name)
     return found + list(_times(times))
 
 
@@ -62,8 +66,8 @@ def _given(results: Results, name: str) -> Iterator[Target]:
     yield Target(f"{name}, true mask: MAE of the native tiles ÷ the upscaled mask's", tiles.mae / mask.mae, 1.0)
 
 
-def _end_to_end(results: Results, name: str) -> Iterator[Target]:
-    standard, high = (results.scores(name, END_TO_END, method) for method in (STANDARD, HIGH))
+def _standard(results: Results, name: str) -> Iterator[Target]:
+    standard = results.scores(name, END_TO_END, STANDARD)
     rembg, matted = (results.scores(name, END_TO_END, method) for method in (REMBG, REMBG_CLOSED_FORM))
     if standard is None or rembg is None or matted is None:
         return
@@ -72,7 +76,11 @@ def _end_to_end(results: Results, name: str) -> Iterator[Target]:
     for metric in ("band", "grad"):
         aim = f"{name}, end to end: standard's {metric} ÷ that of rembg with closed form"
         yield Target(aim, _worse(standard, matted, metric), 1.0)
-    if high is None:
+
+
+def _high(results: Results, name: str) -> Iterator[Target]:
+    standard, high = (results.scores(name, END_TO_END, method) for method in (STANDARD, HIGH))
+    if standard is None or high is None:
         return
     rows = [row for row in results.rows if row.set == name and row.setting == END_TO_END]
     others = [row for row in rows if row.method not in (HIGH, HIGH_INT8)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cutout_build.matting.procedural import KINDS, procedural_subject
+from cutout_build.matting.procedural import KINDS, grain_texture, procedural_subject
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -40,3 +40,22 @@ def test_a_texture_gives_the_surface() -> None:
     texture = np.full((50, 50, 3), (10, 200, 30), np.uint8)
     rgba = procedural_subject("shape", np.random.default_rng(3), 128, texture)
     np.testing.assert_array_equal(rgba[rgba[..., 3] > 0][:, :3].mean(0).round(), (10, 200, 30))
+
+
+def test_streaks_fill_the_size_asked_for_and_depend_on_the_generator_alone() -> None:
+    first, second = (grain_texture(np.random.default_rng(5), 60, 90) for _ in range(2))
+    assert first.shape == (60, 90, 3)
+    assert first.dtype == np.float32
+    assert np.isfinite(first).all()
+    np.testing.assert_array_equal(first, second)
+
+
+def test_streaks_have_a_direction() -> None:
+    """The gradients' energy along the main direction and across it (the structure tensor's eigenvalues)."""
+    ratios = []
+    for seed in range(40):
+        down, across = np.gradient(grain_texture(np.random.default_rng([6, seed]), 128, 128)[..., 1])
+        tensor = [[(down * down).mean(), (down * across).mean()], [(down * across).mean(), (across * across).mean()]]
+        least, most = np.linalg.eigvalsh(tensor)
+        ratios.append(most / max(least, 1e-9))
+    assert np.median(ratios) > 3
