@@ -83,7 +83,7 @@ bench: models  ## Speed beside rembg into reports/ (20 minutes, quiet; resumes);
 capacity: $(STAMP)  ## Fit the cost of an image to reports/bench.json; ARGS="--check reports/loadtest_soak.json"
 	@$(BIN)/python -m cutout_loadtest capacity $(ARGS)
 
-profile: models  ## Flame graphs of gateway and Triton's stubs under load into out/profile (needs root or ptrace)
+profile: models  ## Flame graphs of gateway and Triton's stubs under load into out/profile (needs ptrace)
 	@$(BIN)/python -m cutout_loadtest.profile \
 		"$$($(BIN)/python -m cutout_build photos --folder)/astronaut.png" $(ARGS)
 

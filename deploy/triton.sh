@@ -9,6 +9,7 @@ python3 -m cutout_build plans --check
 rm -rf "$repository"
 python3 -m cutout_gateway.render "$repository" --profile gpu --source /opt/model_repository \
     ${CUTOUT_MAX_BYTES:+--max-bytes "$CUTOUT_MAX_BYTES"} ${CUTOUT_MAX_PIXELS:+--max-pixels "$CUTOUT_MAX_PIXELS"}
+memory=$(python3 -m cutout_gateway.stub_memory)  # two flags, hence without quotes below
 [ "${VERSION_COMPATIBLE:-0}" = 0 ] || set -- --backend-config=tensorrt,version-compatible=true "$@"
 exec tritonserver "--model-repository=$repository" --disable-auto-complete-config --exit-on-error=false \
-    --exit-timeout-secs=20 --log-format=ISO8601 "$@"
+    --exit-timeout-secs=20 --log-format=ISO8601 $memory "$@"

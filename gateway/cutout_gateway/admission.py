@@ -3,8 +3,9 @@
 Work is counted in requests, pixels and encoded bytes, so that a few huge photos weigh as much as many small
 ones. Crowds that come by chance may fill all places, or as many as are answered within `crowd_s` by the recent rate. A
 queue that has filled them is an overload: from then on only as many requests are let in as are answered within
-`wait_s`, until half of that is left. So an overloaded service answers what it takes within seconds, whatever the
-machine and the photos, and is calm as soon as the load is.
+`wait_s`, until half of that is left. So of a burst those that came before the queue was full wait up to `crowd_s`, and
+only while they are worked off; those after them `wait_s`, whatever the machine and the photos, and the service is calm
+as soon as the load is.
 
 Whoever does not fit is told when to come back. Only items of a stream may wait for room (`freed`), one step of their
 stream at a time; they never take the last quarter of the places, and never more than what is answered

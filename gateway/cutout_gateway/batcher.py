@@ -99,10 +99,6 @@ class Batcher:
         """Rows that wait for a slot."""
         return sum(len(queue) for queue in self._queues.values())
 
-    @property
-    def batches_in_flight(self) -> int:
-        return len(self._tasks)
-
     async def submit(self, ensemble: str, row: Row) -> tuple[RowResult, float]:
         """Waits for the row's result; returns it with the seconds that the row waited for a slot.
 

@@ -12,7 +12,7 @@ from grpc_reflection.v1alpha import reflection
 from cutout_core.contract import CutoutError
 from cutout_core.contract import cutout_pb2 as pb
 from cutout_gateway.access import Caller
-from cutout_gateway.grpc_messages import abort, decode, only_message, rate_metadata, response_of
+from cutout_gateway.grpc_messages import abort, decode, only_message, rate_metadata, serialized
 from cutout_gateway.grpc_stream import StreamApi
 from cutout_gateway.requests import CutoutRequest, clean_request_id
 from cutout_gateway.service import CutoutService
@@ -51,9 +51,7 @@ class GrpcApi:
         )
         # The method is unary. It is served as a stream of one message, which is the same on the wire, because only so
         # can a call be refused, and its message waited for with a limit, before the bytes have arrived.
-        handler = grpc.stream_unary_rpc_method_handler(
-            self._remove_background, response_serializer=pb.RemoveBackgroundResponse.SerializeToString
-        )
+        handler = grpc.stream_unary_rpc_method_handler(self._remove_background)
         stream = grpc.stream_stream_rpc_method_handler(StreamApi(service, settings).remove_backgrounds)
         methods = {"RemoveBackground": handler, "RemoveBackgrounds": stream}
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, methods),))
@@ -85,9 +83,7 @@ class GrpcApi:
         for name in ("", SERVICE):
             await self._health.set(name, status)
 
-    async def _remove_background(
-        self, messages: AsyncIterator[bytes], context: grpc.aio.ServicerContext
-    ) -> pb.RemoveBackgroundResponse:
+    async def _remove_background(self, messages: AsyncIterator[bytes], context: grpc.aio.ServicerContext) -> bytes:
         received = time.monotonic()
         request_id = clean_request_id(None)
         counted = False
@@ -95,7 +91,7 @@ class GrpcApi:
         try:
             caller = self._service.access.authorize(dict(context.invocation_metadata() or ()))
             caller.check()
-            message = await self._read(messages)
+            message = await self._read(context)
             request_id = clean_request_id(message.request_id)
             remaining = context.time_remaining()
             timeout_s = self._settings.timeout_s if remaining is None else min(remaining, self._settings.max_timeout_s)
@@ -110,6 +106,7 @@ class GrpcApi:
                 caller=caller,
             )
             counted = True
+            del message  # it has a copy of the image, and the work may take long
             reply = await self._service.cutout(request)
         except CutoutError as error:
             if not counted:
@@ -117,11 +114,11 @@ class GrpcApi:
             await abort(context, error, request_id, caller)
             raise  # not reached: abort raises
         context.set_trailing_metadata(rate_metadata(caller))
-        return response_of(reply)
+        return serialized(reply)
 
-    async def _read(self, messages: AsyncIterator[bytes]) -> pb.RemoveBackgroundRequest:
+    async def _read(self, context: grpc.aio.ServicerContext) -> pb.RemoveBackgroundRequest:
         """The call's one message. Raises `CutoutError`, of OVERLOADED before anything is read."""
         with self._service.admission.upload() as weight:
-            raw = await only_message(messages, self._settings.upload_timeout_s)
+            raw = await only_message(context, self._settings.upload_timeout_s)
             weight.add(size=len(raw))
             return decode(raw)

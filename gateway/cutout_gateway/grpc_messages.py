@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -11,7 +10,11 @@ from google.protobuf.message import DecodeError
 from cutout_core.contract import CutoutError, ErrorCode
 from cutout_core.contract import cutout_pb2 as pb
 from cutout_gateway.access import Caller
+from cutout_gateway.protobuf_wire import header
 from cutout_gateway.requests import CutoutReply
+
+# Fields of RemoveBackgroundResponse and of RemoveBackgroundsResponse.
+_RESULT, _ITEM_RESULT = 1, 2
 
 
 def decode(raw: bytes) -> pb.RemoveBackgroundRequest:
@@ -30,23 +33,38 @@ def decode_item(raw: bytes) -> pb.RemoveBackgroundsRequest:
         raise _malformed() from None
 
 
-async def only_message(messages: AsyncIterator[bytes], limit_s: float) -> bytes:
+async def only_message(context: grpc.aio.ServicerContext, limit_s: float) -> bytes:
     """The message of a unary call that is served as a stream. Raises `CutoutError` REQUEST_TIMEOUT or
-    MALFORMED_REQUEST."""
+    MALFORMED_REQUEST.
+
+    Not by the iterator that gRPC gives a handler: that holds on to the message until the call ends.
+    """
     try:
         async with asyncio.timeout(limit_s):
-            return await anext(messages)
+            message: bytes = await context.read()
     except TimeoutError:
         raise CutoutError(ErrorCode.REQUEST_TIMEOUT, f"The message did not arrive within {limit_s:g} s.") from None
-    except StopAsyncIteration:
-        raise CutoutError(ErrorCode.MALFORMED_REQUEST, "The call has no message.") from None
+    if message is grpc.aio.EOF:
+        raise CutoutError(ErrorCode.MALFORMED_REQUEST, "The call has no message.")
+    return message
 
 
-def response_of(reply: CutoutReply) -> pb.RemoveBackgroundResponse:
-    """The message that carries a finished cut-out."""
+def serialized(reply: CutoutReply) -> bytes:
+    """The single call's `RemoveBackgroundResponse`."""
+    return b"".join(_parts(reply))
+
+
+def serialized_item(item_id: str, reply: CutoutReply) -> bytes:
+    """A stream's `RemoveBackgroundsResponse` that carries a finished cut-out."""
+    parts = _parts(reply)
+    start = pb.RemoveBackgroundsResponse(id=item_id).SerializeToString()
+    return b"".join((start, header(_ITEM_RESULT, sum(map(len, parts))), *parts))
+
+
+def _parts(reply: CutoutReply) -> tuple[bytes, bytes, bytes]:
+    """A serialized `RemoveBackgroundResponse`, with the result as it is."""
     meta = reply.meta
-    message = pb.RemoveBackgroundResponse(
-        result=reply.result,
+    rest = pb.RemoveBackgroundResponse(
         content_type=reply.options.content_type,
         meta=pb.Meta(
             request_id=reply.request_id,
@@ -67,8 +85,8 @@ def response_of(reply: CutoutReply) -> pb.RemoveBackgroundResponse:
     )
     if meta.subject is not None:
         box = meta.subject
-        message.meta.subject.CopyFrom(pb.Box(left=box.left, top=box.top, width=box.width, height=box.height))
-    return message
+        rest.meta.subject.CopyFrom(pb.Box(left=box.left, top=box.top, width=box.width, height=box.height))
+    return header(_RESULT, len(reply.result)), reply.result, rest.SerializeToString()
 
 
 def item_error(error: CutoutError, request_id: str) -> pb.ItemError:

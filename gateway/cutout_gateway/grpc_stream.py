@@ -20,7 +20,7 @@ import grpc
 from cutout_core.contract import CutoutError, ErrorCode
 from cutout_core.contract import cutout_pb2 as pb
 from cutout_gateway.access import Caller
-from cutout_gateway.grpc_messages import abort, decode_item, item_error, response_of
+from cutout_gateway.grpc_messages import abort, decode_item, item_error, serialized_item
 from cutout_gateway.requests import CutoutRequest, clean_request_id
 from cutout_gateway.service import CutoutService
 from cutout_gateway.settings import Settings
@@ -51,7 +51,7 @@ class StreamApi:
             raise  # not reached: abort raises
         self._open += 1
         try:
-            error = await _Stream(self._service, self._settings, messages, context, caller).run()
+            error = await _Stream(self._service, self._settings, context, caller).run()
         finally:
             self._open -= 1
         if error is not None:
@@ -84,14 +84,12 @@ class _Stream:
         self,
         service: CutoutService,
         settings: Settings,
-        messages: AsyncIterator[bytes],
         context: grpc.aio.ServicerContext,
         caller: Caller,
     ) -> None:
         self._caller = caller
         self._service = service
         self._settings = settings
-        self._messages = messages
         self._context = context
         self._items: set[asyncio.Task[None]] = set()
         self._places = asyncio.Semaphore(settings.max_stream_items)
@@ -127,14 +125,15 @@ class _Stream:
             await self._places.acquire()
             while not admission.has_room() and not admission.closed.is_set():
                 await admission.freed()
-            try:
-                raw = await anext(self._messages)
-            except StopAsyncIteration:
+            raw = await self._context.read()
+            if raw is grpc.aio.EOF:
                 return
-            task = asyncio.create_task(self._item(self._decode(raw)))
+            message = self._decode(raw)
+            del raw  # before the image is copied out of the message
+            task = asyncio.create_task(self._item(message))
             self._items.add(task)
             task.add_done_callback(self._item_done)
-            del raw, task  # an idle stream holds on to nothing
+            del message, task  # an idle stream holds on to nothing
 
     def _item_done(self, task: asyncio.Task[None]) -> None:
         self._items.discard(task)
@@ -142,10 +141,12 @@ class _Stream:
         if not task.cancelled() and (error := task.exception()) is not None and not self._failed.done():
             self._failed.set_result(error if isinstance(error, CutoutError) else CutoutError(ErrorCode.INTERNAL))
 
-    async def _item(self, item: _Item | pb.RemoveBackgroundsResponse) -> None:
-        """Works on one item and sends its answer. Raises only what ends the stream."""
-        answer = item if isinstance(item, pb.RemoveBackgroundsResponse) else await self._answer(item)
-        raw = answer.SerializeToString()
+    async def _item(self, message: pb.RemoveBackgroundsRequest | bytes) -> None:
+        """Works on one message, or takes its answer, and sends that. Raises only what ends the stream."""
+        item = message if isinstance(message, bytes) else self._item_of(message)
+        del message  # it has a copy of the image
+        raw = item if isinstance(item, bytes) else await self._answer(item)
+        del item  # a caller that reads slowly keeps its answer here, not its photo too
         async with self._writing:
             try:
                 async with asyncio.timeout(self._settings.send_timeout_s):
@@ -155,22 +156,25 @@ class _Stream:
                     ErrorCode.CANCELLED, f"No answer was read for {self._settings.send_timeout_s:g} s."
                 ) from None
 
-    async def _answer(self, item: _Item) -> pb.RemoveBackgroundsResponse:
+    async def _answer(self, item: _Item) -> bytes:
         try:
             reply = await self._service.cutout(item.request)
         except CutoutError as error:
-            return pb.RemoveBackgroundsResponse(id=item.id, error=item_error(error, item.request.request_id))
-        return pb.RemoveBackgroundsResponse(id=item.id, result=response_of(reply))
+            return _serialized_error(item.id, error, item.request.request_id)
+        return serialized_item(item.id, reply)
 
-    def _decode(self, raw: bytes) -> _Item | pb.RemoveBackgroundsResponse:
-        """What the message asks for, or the answer to one that cannot be decoded."""
-        received = time.monotonic()
+    def _decode(self, raw: bytes) -> pb.RemoveBackgroundsRequest | bytes:
+        """The message, or the answer to one that cannot be decoded."""
         try:
-            message = decode_item(raw)
+            return decode_item(raw)
         except CutoutError as error:
             request_id = clean_request_id(None)
             self._service.refused(PROTOCOL, request_id, error)
-            return pb.RemoveBackgroundsResponse(error=item_error(error, request_id))
+            return _serialized_error("", error, request_id)
+
+    def _item_of(self, message: pb.RemoveBackgroundsRequest) -> _Item:
+        """What the message asks for."""
+        received = time.monotonic()
         deadline = received + self._timeout_s(message)
         request = CutoutRequest(
             message.request.image,
@@ -191,6 +195,11 @@ class _Stream:
         own = message.timeout_ms / 1000 if message.timeout_ms else settings.timeout_s
         remaining = self._context.time_remaining()
         return min(own, settings.max_timeout_s, settings.max_timeout_s if remaining is None else remaining)
+
+
+def _serialized_error(item_id: str, error: CutoutError, request_id: str) -> bytes:
+    answer: bytes = pb.RemoveBackgroundsResponse(id=item_id, error=item_error(error, request_id)).SerializeToString()
+    return answer
 
 
 async def _first(*futures: asyncio.Future[Any]) -> None:

@@ -84,9 +84,9 @@ class GrpcAnswer:
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    """One RPC: its messages as bytes, its metadata with names in lower case, and its id."""
+    """One RPC, whose messages are bytes: its metadata with names in lower case, and its id."""
 
-    messages: Messages
+    context: Context
     headers: Mapping[str, str]
     request_id: str
     limit_s: float
@@ -130,7 +130,7 @@ class KserveGrpc:
         """`method` as gRPC calls it: errors of the table and refusals of Triton become the call's status."""
 
         async def serve(messages: Messages, context: Context) -> bytes:
-            call = self._call(messages, context)
+            call = self._call(context)
             try:
                 answer = await method(call)
             except CutoutError as error:
@@ -142,11 +142,11 @@ class KserveGrpc:
 
         return serve
 
-    def _call(self, messages: Messages, context: Context) -> _Call:
+    def _call(self, context: Context) -> _Call:
         headers = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
         remaining = context.time_remaining()
         limit_s = self._settings.timeout_s if remaining is None else min(remaining, self._settings.max_timeout_s)
-        return _Call(messages, headers, clean_request_id(headers.get("x-request-id")), limit_s)
+        return _Call(context, headers, clean_request_id(headers.get("x-request-id")), limit_s)
 
     async def _server_live(self, call: _Call) -> GrpcAnswer:
         return _YES
@@ -167,7 +167,7 @@ class KserveGrpc:
                     raise CutoutError(ErrorCode.OVERLOADED, retry_after_s=1.0)
                 self._questions += 1
                 try:
-                    message = await only_message(call.messages, _QUESTION_S)
+                    message = await only_message(call.context, _QUESTION_S)
                     if len(message) > _QUESTION_BYTES:
                         limit = f"The message is larger than {_QUESTION_BYTES} bytes."
                         raise CutoutError(ErrorCode.TOO_MANY_BYTES, limit)
@@ -182,7 +182,7 @@ class KserveGrpc:
             with self._counted(call):
                 self._access.authorize(call.headers)
                 self._access.check_control(call.headers, method)
-                message = await only_message(call.messages, self._settings.upload_timeout_s)
+                message = await only_message(call.context, self._settings.upload_timeout_s)
                 return await self._send(method, message, self._settings.max_timeout_s)
 
         return control
@@ -192,7 +192,7 @@ class KserveGrpc:
         with self._counted(call):
             self._access.authorize(call.headers).check()
             with self._service.admission.upload() as weight:
-                message = await only_message(call.messages, self._settings.upload_timeout_s)
+                message = await only_message(call.context, self._settings.upload_timeout_s)
                 weight.add(size=len(message))
                 infer = self._read_infer(message)
             self._access.check_infer(call.headers, infer.facts)
@@ -200,7 +200,7 @@ class KserveGrpc:
 
     async def _model_stream_infer(self, messages: Messages, context: Context) -> AsyncIterator[bytes]:
         """Each message is admitted and answered like a single call, in order; an error is an answer, not the end."""
-        call = self._call(messages, context)
+        call = self._call(context)
         try:
             with self._counted(call):
                 self._access.authorize(call.headers)

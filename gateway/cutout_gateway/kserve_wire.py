@@ -1,4 +1,4 @@
-"""A KServe v2 message in protobuf's wire format (https://protobuf.dev/programming-guides/encoding), read uncopied.
+"""A KServe v2 message in protobuf's wire format, read uncopied.
 
 Only what admission needs is looked at; tensors are skipped as a whole. Field numbers are those of KServe's
 `grpc_service.proto`.
@@ -11,8 +11,7 @@ from dataclasses import dataclass
 
 from cutout_core.contract import CutoutError, ErrorCode
 from cutout_gateway.kserve_facts import InferFacts, elements, takes_files, timeout_s
-
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+from cutout_gateway.protobuf_wire import WireError, fields, header, length_delimited
 
 #: Fields that are looked at in one message, nested ones included; a real request has some dozens.
 _MAX_FIELDS = 2000
@@ -27,19 +26,10 @@ _INT64, _UINT64 = 2, 5
 _ERROR_MESSAGE, _INFER_RESPONSE, _RESPONSE_ID = 1, 2, 3
 
 
-def _length_delimited(number: int, value: bytes) -> bytes:
-    size, length = len(value), bytearray()
-    while size >= 0x80:
-        length.append(size & 0x7F | 0x80)
-        size >>= 7
-    length.append(size)
-    return bytes((number << 3 | _BYTES, *length)) + value
-
-
 #: The parameter triton_final_response = true of a ModelInferResponse, by which Triton marks a request's last answer.
-_FINAL = _length_delimited(
+_FINAL = length_delimited(
     _PARAMETERS,
-    _length_delimited(_KEY, b"triton_final_response") + _length_delimited(_VALUE, b"\x08\x01"),
+    length_delimited(_KEY, b"triton_final_response") + length_delimited(_VALUE, b"\x08\x01"),
 )
 
 
@@ -54,11 +44,29 @@ class InferMessage:
 
 def read_infer(message: bytes) -> InferMessage:
     """Reads a serialized `ModelInferRequest`. Raises `CutoutError` MALFORMED_REQUEST."""
+    try:
+        return _read_infer(memoryview(message))
+    except (WireError, UnicodeDecodeError):
+        raise CutoutError(ErrorCode.MALFORMED_REQUEST, "The message cannot be decoded.") from None
+
+
+def stream_response(response: bytes) -> bytes:
+    """A `ModelStreamInferResponse` around a serialized `ModelInferResponse`, marked as its request's only one."""
+    return b"".join((header(_INFER_RESPONSE, len(response) + len(_FINAL)), response, _FINAL))
+
+
+def stream_error(message: str, call_id: str) -> bytes:
+    """A `ModelStreamInferResponse` that tells an error of the request with that id."""
+    answer = length_delimited(_RESPONSE_ID, call_id.encode())
+    return length_delimited(_ERROR_MESSAGE, message.encode()) + length_delimited(_INFER_RESPONSE, answer)
+
+
+def _read_infer(message: memoryview) -> InferMessage:
     left = iter(range(_MAX_FIELDS))
     model, call_id, timeout, shared = "", "", None, False
     names: list[str] = []
     contents: list[memoryview] = []
-    for number, value in _fields(memoryview(message), left):
+    for number, value in fields(message, left):
         if not isinstance(value, memoryview):
             continue
         if number == _MODEL_NAME:
@@ -81,21 +89,10 @@ def read_infer(message: bytes) -> InferMessage:
     return InferMessage(model, call_id, InferFacts(images, timeout, shared))
 
 
-def stream_response(response: bytes) -> bytes:
-    """A `ModelStreamInferResponse` around a serialized `ModelInferResponse`, marked as its request's only one."""
-    return _length_delimited(_INFER_RESPONSE, response + _FINAL)
-
-
-def stream_error(message: str, call_id: str) -> bytes:
-    """A `ModelStreamInferResponse` that tells an error of the request with that id."""
-    answer = _length_delimited(_RESPONSE_ID, call_id.encode())
-    return _length_delimited(_ERROR_MESSAGE, message.encode()) + _length_delimited(_INFER_RESPONSE, answer)
-
-
 def _tensor(message: memoryview, parameters: int, left: Iterator[int]) -> tuple[str, bool]:
     """Name of an input or output, and whether it lies in a shared-memory region."""
     name, shared = "", False
-    for number, value in _fields(message, left):
+    for number, value in fields(message, left):
         if number == _TENSOR_NAME and isinstance(value, memoryview):
             name = _text(value)
         elif number == parameters and isinstance(value, memoryview):
@@ -106,62 +103,15 @@ def _tensor(message: memoryview, parameters: int, left: Iterator[int]) -> tuple[
 def _parameter(entry: memoryview, left: Iterator[int]) -> tuple[str, int | None]:
     """Key of an entry of `map<string, InferParameter>`, and its value where that is an integer."""
     key, integer = "", None
-    for number, value in _fields(entry, left):
+    for number, value in fields(entry, left):
         if number == _KEY and isinstance(value, memoryview):
             key = _text(value)
         elif number == _VALUE and isinstance(value, memoryview):
-            for kind, inner in _fields(value, left):
+            for kind, inner in fields(value, left):
                 if kind in (_INT64, _UINT64) and isinstance(inner, int):
                     integer = inner if inner < 1 << 63 else None
     return key, integer
 
 
-def _fields(message: memoryview, left: Iterator[int]) -> Iterator[tuple[int, int | memoryview]]:
-    """Number and value of each field: an int of a varint, the bytes of everything else."""
-    offset = 0
-    while offset < len(message):
-        if next(left, None) is None:
-            raise _malformed()
-        tag, offset = _varint(message, offset)
-        if not 8 <= tag < 1 << 32:  # other parsers cut a longer one short, and would see another field
-            raise _malformed()
-        number, kind = tag >> 3, tag & 7
-        if kind == _VARINT:
-            integer, offset = _varint(message, offset)
-            yield number, integer
-            continue
-        if kind == _BYTES:
-            size, offset = _varint(message, offset)
-        elif kind in (_FIXED32, _FIXED64):
-            size = 4 if kind == _FIXED32 else 8
-        else:
-            raise _malformed()
-        if offset + size > len(message):
-            raise _malformed()
-        yield number, message[offset : offset + size]
-        offset += size
-
-
-def _varint(message: memoryview, offset: int) -> tuple[int, int]:
-    """The integer at `offset` and the offset after it."""
-    value = 0
-    for shift in range(0, 70, 7):
-        if offset >= len(message):
-            break
-        byte = message[offset]
-        offset += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, offset
-    raise _malformed()
-
-
 def _text(value: memoryview) -> str:
-    try:
-        return bytes(value).decode()
-    except UnicodeDecodeError:
-        raise _malformed() from None
-
-
-def _malformed() -> CutoutError:
-    return CutoutError(ErrorCode.MALFORMED_REQUEST, "The message cannot be decoded.")
+    return bytes(value).decode()

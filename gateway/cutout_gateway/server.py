@@ -32,6 +32,7 @@ from cutout_gateway.metrics import Metrics
 from cutout_gateway.readiness_log import ReadinessLog
 from cutout_gateway.service import CutoutService
 from cutout_gateway.settings import Settings
+from cutout_gateway.stub_memory import StubMemory
 from cutout_gateway.triton import Readiness, TritonClient
 from cutout_gateway.url_fetch import UrlFetcher
 
@@ -103,7 +104,7 @@ class Server:
             settings.max_in_flight_bytes,
             settings.max_uploads,
             # Half a deadline leaves room for an error of the estimated rate.
-            crowd_s=settings.timeout_s / 2 if settings.max_wait_s else 0.0,
+            crowd_s=(settings.max_crowd_wait_s or settings.timeout_s / 2) if settings.max_wait_s else 0.0,
             wait_s=settings.max_wait_s,
             least=2 * settings.batch_slots * settings.batch_rows,
         )
@@ -195,6 +196,7 @@ class Server:
                 threads=settings.threads,
                 instances=settings.instances,
                 postprocess_instances=settings.postprocess_instances,
+                stub_memory=StubMemory(settings.stub_shm_bytes, settings.stub_shm_growth_bytes),
             ),
             on_exit=lambda status: self._changed.set(),
         )

@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from cutout_core.contract import MAX_BATCH_SIZE, Limits
 from cutout_core.contract.cpu import available_cores
+from cutout_gateway.stub_memory import INITIAL
 from cutout_gateway.url_fetch import FetchRules
 
 #: `CUTOUT_` variables that are not the gateway's, but belong to another part of Cutout.
@@ -88,6 +89,8 @@ class Settings(BaseSettings):
     """Requests that may wait or be worked on at once; the next one is refused with 429."""
     max_wait_s: float = Field(3.0, ge=0, le=3600)
     """Longest wait, by the recent rate, with which requests are let in once the queue was full; 0: any wait."""
+    max_crowd_wait_s: float = Field(0.0, ge=0, le=3600)
+    """The same before that, for crowds that come by chance; 0: half of timeout_s. Without max_wait_s none."""
     max_in_flight_pixels: int = Field(512_000_000, ge=1024)
     """The same bound in pixels, so that a few huge photos count as many small ones."""
     max_in_flight_bytes: int = Field(512 * 1024 * 1024, ge=1024)
@@ -111,6 +114,10 @@ class Settings(BaseSettings):
 
     shared_memory_bytes: int = Field(256 * 1024 * 1024, ge=0)
     """Shared memory for images on their way to a Triton on this host; 0 sends them over gRPC."""
+    stub_shm_bytes: int = Field(INITIAL, ge=INITIAL, le=1 << 30)
+    """Shared memory of each Python process of the embedded Triton at the start, bytes."""
+    stub_shm_growth_bytes: int = Field(0, ge=0, le=1 << 30)
+    """By how much that grows, bytes; 0 takes a 256th of /dev/shm, from 1 to 8 MiB."""
 
     timeout_s: float = Field(30.0, gt=0, le=3600)
     """Deadline of a request that names none, seconds."""

@@ -12,7 +12,6 @@ import asyncio
 import contextlib
 import errno
 import logging
-import mmap
 import os
 import struct
 import time
@@ -32,6 +31,8 @@ FOLDER = Path("/dev/shm")
 #: A batch of fewer bytes travels over gRPC: below it nothing is gained.
 MIN_BYTES = 128 * 1024
 _SMALLEST_REGION = 1 << 20
+#: More bytes are written in a thread: that long (0.1 ms) the event loop may stand still.
+_LOOP_BYTES = 1 << 20
 _CALL_TIMEOUT_S = 2.0
 #: A region whose call ended without an answer is not used again for so long: Triton may still read it.
 _REST_S = 60.0
@@ -39,25 +40,21 @@ _REST_S = 60.0
 
 @dataclass(eq=False, slots=True)
 class Region:
-    """One mapped region, registered with Triton under its own name. `free_at`: time.monotonic(), inf while in use."""
+    """A file in shared memory, registered with Triton under its own name.
+
+    It is written to, not mapped: that lets other threads run meanwhile, takes pages only for what is written, and where
+    there are none left it fails, while a store into a mapping would end the process (SIGBUS).
+    handle: its file descriptor. free_at: time.monotonic(), inf while in use.
+    """
 
     name: str
     size: int
-    memory: mmap.mmap
+    handle: int
     free_at: float = 0.0
 
-    def write(self, values: Sequence[bytes]) -> int:
-        """Writes BYTES elements as KServe v2 lays them out (a 4-byte little-endian length before each); their size."""
-        offset = 0
-        for value in values:
-            struct.pack_into("<I", self.memory, offset, len(value))
-            self.memory[offset + 4 : offset + 4 + len(value)] = value
-            offset += 4 + len(value)
-        return offset
-
     def remove(self) -> None:
-        """Unmaps and unlinks; whoever has it mapped keeps it."""
-        self.memory.close()
+        """Closes and unlinks; whoever has it mapped keeps it."""
+        os.close(self.handle)
         (FOLDER / self.name).unlink(missing_ok=True)
 
 
@@ -83,7 +80,12 @@ class InputRegions:
         region = self._take(size) or await self._grow(size)
         if region is None:
             return None
-        return region, region.write(values)
+        try:
+            return region, await self._write(region, values)
+        except OSError as error:
+            await self._drop(region)
+            self._switch_off(f"{FOLDER}: {os.strerror(error.errno or errno.EIO)}")
+            return None
 
     def release(self, region: Region, *, answered: bool) -> None:
         """Gives a region back; without an answer from Triton it rests first."""
@@ -100,6 +102,18 @@ class InputRegions:
         for region in self._regions:
             await self._unregister(region.name)
         self.forget()
+
+    async def _write(self, region: Region, values: Sequence[bytes]) -> int:
+        """Fills a region that is in use; the size. Raises OSError where shared memory is full."""
+        handle = os.dup(region.handle)  # the thread's own: the region may be removed before it is done
+        if sum(map(len, values)) <= _LOOP_BYTES:
+            return _fill(handle, values)
+        writing = asyncio.ensure_future(asyncio.to_thread(_fill, handle, values))
+        try:
+            return await asyncio.shield(writing)
+        except asyncio.CancelledError:
+            writing.add_done_callback(lambda _: self.release(region, answered=True))  # not before: it still writes
+            raise
 
     def _take(self, size: int) -> Region | None:
         now = time.monotonic()
@@ -121,9 +135,7 @@ class InputRegions:
                 if sum(other.size for other in self._regions) + wanted <= self.max_bytes:
                     break
                 if region.free_at <= now:  # too small for this batch: its bytes are needed
-                    self._regions.remove(region)
-                    await self._unregister(region.name)
-                    region.remove()
+                    await self._drop(region)
             if sum(region.size for region in self._regions) + wanted > self.max_bytes:
                 return None
             return await self._register(wanted)
@@ -144,10 +156,18 @@ class InputRegions:
             return None
         except asyncio.CancelledError:
             region.remove()
+            await self._unregister(region.name)  # Triton may know it already
             raise
         region.free_at = float("inf")
         self._regions.append(region)
         return region
+
+    async def _drop(self, region: Region) -> None:
+        """Gives a region up, unless it was forgotten meanwhile."""
+        if region in self._regions:
+            self._regions.remove(region)
+            region.remove()
+            await self._unregister(region.name)
 
     async def _reclaim(self) -> None:
         """Frees what gateways that died left: regions that Triton still maps, and their names."""
@@ -175,14 +195,28 @@ def _unlink_orphans() -> None:
 
 
 def _create(size: int) -> Region:
-    """A new region of `size` bytes, which only this user can open. Raises OSError."""
+    """A new region of `size` bytes, none of them taken yet, which only this user can open. Raises OSError."""
     name = run_name(os.getpid())
     handle = os.open(FOLDER / name, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
     try:
-        os.posix_fallocate(handle, 0, size)  # writing to a hole of a full tmpfs would be a SIGBUS
-        return Region(name, size, mmap.mmap(handle, size))
+        os.ftruncate(handle, size)
     except OSError:
+        os.close(handle)
         (FOLDER / name).unlink(missing_ok=True)
         raise
+    return Region(name, size, handle)
+
+
+def _fill(handle: int, values: Sequence[bytes]) -> int:
+    """Writes BYTES elements as KServe v2 lays them out, a 4-byte little-endian length before each, and closes the file;
+    their size. Raises OSError."""
+    offset = 0
+    try:
+        for value in values:
+            written = os.pwritev(handle, [struct.pack("<I", len(value)), value], offset)
+            if written != 4 + len(value):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            offset += written
     finally:
         os.close(handle)
+    return offset

@@ -1,7 +1,7 @@
 """The only place that talks to Triton: KServe v2 over gRPC (https://github.com/kserve/open-inference-protocol).
 
 Messages are built from tritonclient's generated protocol classes, on a `grpc.aio` channel of our own: that gives the
-deadline and the cancellation of the call, and one copy less of the image bytes than the numpy route.
+deadline and the cancellation of the call. Images and results are put into and taken out of them by hand, one copy each.
 """
 
 from __future__ import annotations
@@ -22,12 +22,18 @@ from tritonclient.grpc import service_pb2_grpc
 from cutout_core.contract import CutoutError, ErrorCode, RowMeta
 from cutout_core.contract.tensors import ENGINES, ENSEMBLES, PROFILE_BACKENDS, QUALITY_ENGINES
 from cutout_gateway.batcher import Row, RowResult
+from cutout_gateway.protobuf_wire import fields, header
 from cutout_gateway.shared_memory import InputRegions
 
 log = logging.getLogger("cutout.gateway.triton")
 
 #: The gRPC service of KServe v2.
 KSERVE = "inference.GRPCInferenceService"
+
+# Fields of ModelInferRequest, of ModelInferResponse, and of its outputs.
+_RAW_INPUT_CONTENTS = 7
+_OUTPUTS, _RAW_OUTPUT_CONTENTS = 5, 6
+_OUTPUT_NAME = 1
 
 _UNLIMITED = -1
 _CHANNEL_OPTIONS = [
@@ -102,6 +108,7 @@ class TritonClient:
         self._unanswered: Counter[str] = Counter()
         self._channel = grpc.aio.insecure_channel(url, options=_CHANNEL_OPTIONS)
         self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
+        self._infer = self._channel.unary_unary(f"/{KSERVE}/ModelInfer")  # without serializers: bytes in and out
         self._regions = InputRegions(self._stub, shared_memory)
 
     async def close(self) -> None:
@@ -120,11 +127,8 @@ class TritonClient:
         remaining = deadline - time.monotonic()
         if remaining <= 0:
             raise CutoutError(ErrorCode.DEADLINE_EXCEEDED)
-        request = pb.ModelInferRequest(model_name=ensemble)
-        for name in ("RESULT", "META"):
-            request.outputs.add(name=name)
         try:
-            response = await self._call(request, rows, deadline)
+            response = await self._call(ensemble, rows, deadline)
         except grpc.aio.AioRpcError as error:
             translated = _translate(error)
             self._unanswered[ensemble] = self._unanswered[ensemble] + 1 if translated.code in _NO_ANSWER else 0
@@ -133,38 +137,39 @@ class TritonClient:
             self._unanswered[ensemble] += 1
             raise
         self._unanswered[ensemble] = 0
-        outputs = {
-            tensor.name: list(_unpack(raw))
-            for tensor, raw in zip(response.outputs, response.raw_output_contents, strict=True)
-        }
         try:
+            outputs = _read_outputs(response)
             pairs = zip(outputs["RESULT"], outputs["META"], strict=True)
             return [RowResult(result, RowMeta.from_json(meta)) for result, meta in pairs]
         except (KeyError, ValueError) as error:
-            log.error("ensemble %s answered with unusable outputs %s: %s", ensemble, list(outputs), error)
+            log.error("ensemble %s gave an unusable answer: %s: %s", ensemble, type(error).__name__, error)
             raise CutoutError(ErrorCode.INTERNAL) from error
 
-    async def _call(self, request: pb.ModelInferRequest, rows: Sequence[Row], deadline: float) -> pb.ModelInferResponse:
-        """Adds the rows' tensors to `request` and sends it; the images go through shared memory where there is some."""
+    async def _call(self, ensemble: str, rows: Sequence[Row], deadline: float) -> bytes:
+        """Sends the rows and returns the serialized answer; the images go through shared memory where there is some."""
+        request = pb.ModelInferRequest(model_name=ensemble)
+        for name in ("RESULT", "META"):
+            request.outputs.add(name=name)
         images = [row.image for row in rows]
         placed = await self._regions.place(images)
         image = request.inputs.add(name="IMAGE", datatype="BYTES", shape=[len(rows), 1])
+        contents: list[bytes] = []
         if placed is not None:
             image.parameters["shared_memory_region"].string_param = placed[0].name
             image.parameters["shared_memory_byte_size"].int64_param = placed[1]
         else:
-            request.raw_input_contents.append(_pack(images))
+            contents += _raw_contents(images)
         others = [("OPTIONS", [row.options for row in rows])]
         if any(row.background for row in rows):
             others.append(("BACKGROUND", [row.background for row in rows]))
         for name, values in others:
             request.inputs.add(name=name, datatype="BYTES", shape=[len(rows), 1])
-            request.raw_input_contents.append(_pack(values))
+            contents += _raw_contents(values)
         remaining = max(0.001, deadline - time.monotonic())
         request.parameters["timeout"].int64_param = int(remaining * 1e6)
         answered = False
         try:
-            response = await self._stub.ModelInfer(request, timeout=remaining)
+            response: bytes = await self._infer(b"".join((request.SerializeToString(), *contents)), timeout=remaining)
             answered = True
             return response
         except grpc.aio.AioRpcError as error:
@@ -176,8 +181,7 @@ class TritonClient:
         finally:
             if placed is not None:
                 self._regions.release(placed[0], answered=answered)
-        del request.inputs[:], request.raw_input_contents[:]
-        return await self._call(request, rows, deadline)
+        return await self._call(ensemble, rows, deadline)
 
     @property
     def connected(self) -> bool:
@@ -266,17 +270,35 @@ class TritonClient:
         return str(config.backend or config.platform.removesuffix("_plan"))
 
 
-def _pack(values: Sequence[bytes]) -> bytes:
-    """BYTES elements as KServe v2 lays them out: a 4-byte little-endian length before each."""
-    return b"".join(part for value in values for part in (struct.pack("<I", len(value)), value))
+def _raw_contents(values: Sequence[bytes]) -> list[bytes]:
+    """The parts of one field `raw_input_contents`: BYTES elements as KServe v2 lays them out, a 4-byte little-endian
+    length before each."""
+    size = sum(4 + len(value) for value in values)
+    elements = (part for value in values for part in (struct.pack("<I", len(value)), value))
+    return [header(_RAW_INPUT_CONTENTS, size), *elements]
 
 
-def _unpack(raw: bytes) -> Iterator[bytes]:
+def _read_outputs(response: bytes) -> dict[str, list[bytes]]:
+    """The outputs' BYTES elements by name, each copied once, so that none holds on to its whole batch.
+
+    Raises ValueError where it is no `ModelInferResponse`.
+    """
+    names: list[str] = []
+    tensors: list[memoryview] = []
+    for number, value in fields(memoryview(response)):
+        if number == _OUTPUTS and isinstance(value, memoryview):
+            names += [bytes(v).decode() for n, v in fields(value) if n == _OUTPUT_NAME and isinstance(v, memoryview)]
+        elif number == _RAW_OUTPUT_CONTENTS and isinstance(value, memoryview):
+            tensors.append(value)
+    return {name: list(_elements(tensor)) for name, tensor in zip(names, tensors, strict=True)}
+
+
+def _elements(tensor: memoryview) -> Iterator[bytes]:
     offset = 0
-    while offset < len(raw):
-        (length,) = struct.unpack_from("<I", raw, offset)
+    while offset < len(tensor):
+        length = int.from_bytes(tensor[offset : offset + 4], "little")
         offset += 4
-        yield raw[offset : offset + length]
+        yield bytes(tensor[offset : offset + length])
         offset += length
 
 

@@ -64,8 +64,8 @@ def record(program: Path, found: Sequence[Target], seconds: float, out: Path) ->
         text = "\n".join(said.values())
         if re.search("permission|not permitted", text, re.IGNORECASE):
             raise RuntimeError(
-                "py-spy may not read the service's processes: it needs ptrace, which is for root (sudo make profile) "
-                "or, in a container, for --cap-add SYS_PTRACE"
+                "py-spy may not read the service's processes: it needs ptrace, which may be for root alone or, in "
+                "a container, for --cap-add SYS_PTRACE (docs/profiling.md)"
             )
         raise RuntimeError(f"py-spy wrote nothing:\n{text[-1500:]}")
     for path in said:

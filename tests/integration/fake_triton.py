@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import mmap
 import struct
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -20,12 +22,12 @@ from cutout_core.contract.tensors import ENSEMBLES, MODELS
 RESULT = b"\x89PNG\r\n\x1a\n-fake-result"
 
 
-def unpack(raw: bytes) -> list[bytes]:
+def unpack(raw: bytes | memoryview) -> list[bytes]:
     """The elements of a BYTES tensor."""
     values, offset = [], 0
     while offset < len(raw):
         (length,) = struct.unpack_from("<I", raw, offset)
-        values.append(raw[offset + 4 : offset + 4 + length])
+        values.append(bytes(raw[offset + 4 : offset + 4 + length]))
         offset += 4 + length
     return values
 
@@ -38,7 +40,8 @@ def pack(values: list[bytes]) -> bytes:
 class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
     """Answers every row after `delay_s`, or its ensemble's own of `delays`; the attributes make it misbehave.
 
-    `images` holds every image that it was sent, in order of arrival.
+    `images` holds every image that it was sent, in order of arrival. `regions` holds the shared memory that is
+    registered, mapped as a Triton on the same host does, and `placed` names the region of each input that came in one.
     """
 
     def __init__(self) -> None:
@@ -58,6 +61,8 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
         self.backgrounds: list[list[bytes] | None] = []
         self.violations: list[Violation] = []
         self.images: list[bytes] = []
+        self.regions: dict[str, mmap.mmap] = {}
+        self.placed: list[str] = []
         self.subject: Box | None = Box(1, 2, 3, 4)
         self.warnings: list[str] = []
         self.cancelled = threading.Event()
@@ -87,6 +92,7 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
         self.options.clear()
         self.backgrounds.clear()
         self.images.clear()
+        self.placed.clear()
         self.violations, self.subject, self.warnings = [], Box(1, 2, 3, 4), []
         self.cancelled.clear()
 
@@ -107,10 +113,27 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
         answer.config.parameters["precision"].string_value = "fp32"
         return answer
 
+    def SystemSharedMemoryRegister(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
+        path = Path("/dev/shm", request.key.removeprefix("/"))
+        if not path.is_file():
+            context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"Unable to open shared memory region: '{request.key}'")
+        with path.open("rb") as file:
+            self.regions[request.name] = mmap.mmap(file.fileno(), request.byte_size, prot=mmap.PROT_READ)
+        return pb.SystemSharedMemoryRegisterResponse()
+
+    def SystemSharedMemoryUnregister(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
+        self.regions.pop(request.name, None)
+        return pb.SystemSharedMemoryUnregisterResponse()
+
+    def SystemSharedMemoryStatus(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
+        answer = pb.SystemSharedMemoryStatusResponse()
+        for name in self.regions:
+            answer.regions[name].name = name
+        return answer
+
     def ModelInfer(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
         context.add_callback(lambda: None if context.code() else self.cancelled.set())
-        names = [tensor.name for tensor in request.inputs]
-        inputs = dict(zip(names, map(unpack, request.raw_input_contents), strict=True))
+        inputs = self._inputs(request, context)
         images, options = inputs["IMAGE"], inputs["OPTIONS"]
         self.backgrounds.append(inputs.get("BACKGROUND"))
         self.batches.append(len(images))
@@ -140,6 +163,21 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
             response.outputs.add(name=name, datatype="BYTES", shape=[len(values), 1])
             response.raw_output_contents.append(pack(values))
         return response
+
+    def _inputs(self, request: Any, context: grpc.ServicerContext) -> dict[str, list[bytes]]:
+        """The elements of each input, wherever they are; those in shared memory are not among the raw contents."""
+        contents, inputs = iter(request.raw_input_contents), {}
+        for tensor in request.inputs:
+            if "shared_memory_region" not in tensor.parameters:
+                inputs[tensor.name] = unpack(next(contents))
+                continue
+            name = tensor.parameters["shared_memory_region"].string_param
+            if name not in self.regions:
+                context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"Unable to find shared memory region: '{name}'")
+            size = tensor.parameters["shared_memory_byte_size"].int64_param
+            inputs[tensor.name] = unpack(memoryview(self.regions[name])[:size])
+            self.placed.append(name)
+        return inputs
 
 
 INTERNAL_ROW = RowError(ErrorCode.INTERNAL, "A defect of the server; the request id is in its log.")

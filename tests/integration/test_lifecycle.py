@@ -112,6 +112,16 @@ def test_a_proxy_of_the_environment_is_not_asked(
     assert gateway.stop() == 0
 
 
+@pytest.mark.parametrize(("flags", "limit"), [([], 40), (["--timeout-s", "4"], 20), (["--max-crowd-wait-s", "1"], 10)])
+def test_a_crowd_fills_half_a_deadline_or_what_is_set(
+    triton: FakeTriton, start: Start, flags: list[str], limit: int
+) -> None:
+    """At the rate that is taken for granted before the first answers, ten requests a second."""
+    gateway = start("--triton-url", f"127.0.0.1:{triton.port}", "--max-in-flight", "40", "--batch-slots", "1", *flags)
+    assert f"cutout_in_flight_limit {limit}.0" in httpx.get(f"{gateway.http}/metrics").text
+    assert gateway.stop() == 0
+
+
 def connect(gateway: GatewayProcess) -> socket.socket:
     return socket.create_connection(("127.0.0.1", gateway.http_port), timeout=10)
 

@@ -22,6 +22,7 @@ from cutout_core.contract.plan import PLAN_FACTS_NAME, PLAN_NAME
 from cutout_gateway.embedded import Backoff, EmbeddedSettings
 from cutout_gateway.embedded.guardian import SHARED_MEMORY, open_marked
 from cutout_gateway.embedded.run_directory import RUN_VARIABLE, sweep
+from cutout_gateway.stub_memory import StubMemory
 from tests.triton.conftest import RunningTriton, wait_until_ready
 
 pytestmark = [pytest.mark.triton, pytest.mark.slow]
@@ -97,6 +98,21 @@ def test_a_killed_process_of_triton_brings_a_new_triton(running: RunningTriton, 
     wait_until_ready(running.url)
     assert not set(before.values()) & set(processes(name).values())
     assert not old_regions & set(regions(name))
+
+
+def test_the_stubs_have_the_memory_that_is_set() -> None:
+    server = RunningTriton(EmbeddedSettings(stub_memory=StubMemory(initial=2 << 20, growth=3 << 20)))
+    try:
+        wait_until_ready(server.url)
+        name = server.embedded.run_name
+        stubs = {model: pid for model, pid in processes(name).items() if model != "tritonserver"}
+        assert set(stubs) >= FAMILY - {"tritonserver"}
+        for pid in stubs.values():
+            _, _, region, *sizes = Path(f"/proc/{pid}/cmdline").read_text().split("\0")[:5]
+            assert sizes == [str(2 << 20), str(3 << 20)]
+            assert (SHARED_MEMORY / region).stat().st_size == 2 << 20
+    finally:
+        server.stop()
 
 
 def test_the_owners_sigkill_leaves_nothing(owner: tuple[subprocess.Popen[str], str]) -> None:

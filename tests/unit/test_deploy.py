@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from cutout_core.contract.errors import ErrorCode
 from cutout_gateway.metrics import Metrics
 from cutout_gateway.server import _SEND_GRACE_S
 from cutout_gateway.settings import Settings
+from cutout_gateway.stub_memory import StubMemory
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -83,7 +85,8 @@ def test_the_gateways_environment_is_settings_that_it_takes() -> None:
     services = read("compose.yml")["services"]
     plans, triton = services["plans"]["environment"], dict(services["triton"]["environment"])
     assert triton.pop("VERSION_COMPATIBLE") == plans["VERSION_COMPATIBLE"]
-    assert triton.items() <= environment.items()
+    assert {name.lower() for name in triton} <= {f"cutout_{field}" for field in Settings.model_fields}
+    assert {name: triton[name] for name in triton if not name.startswith("CUTOUT_STUB_")}.items() <= environment.items()
 
 
 def test_the_command_that_rebuilds_plans_is_one_of_the_compose_file() -> None:
@@ -93,12 +96,14 @@ def test_the_command_that_rebuilds_plans_is_one_of_the_compose_file() -> None:
 
 
 def run_script(name: str, folder: Path, *arguments: str, **environment: str) -> list[str]:
-    """The commands that a script runs, in order, in a PATH where each of them only says what it was told."""
+    """The commands that a script runs, in order, in a PATH where each of them only says what it was told; but what
+    prints flags for Triton runs."""
     log = folder / "log"
     log.unlink(missing_ok=True)
     for program in ("python3", "tritonserver"):
         stub = folder / program
-        stub.write_text(f'#!/bin/sh\necho "{program} $*" >> "{log}"\n')
+        flags = f'case "$*" in *stub_memory) exec "{sys.executable}" "$@";; esac'
+        stub.write_text(f'#!/bin/sh\necho "{program} $*" >> "{log}"\n{flags}\n')
         stub.chmod(0o755)
     path = f"{folder}:/usr/bin:/bin"
     environment = {"PATH": path, "TMPDIR": str(folder)} | environment
@@ -131,12 +136,20 @@ def test_the_plans_are_built_as_the_environment_says(
 @pytest.mark.parametrize("compatible", ["0", "1"])
 def test_triton_runs_version_compatible_plans_where_it_is_told_so(compatible: str, tmp_path: Path) -> None:
     given = {"VERSION_COMPATIBLE": compatible, "CUTOUT_MAX_BYTES": "1000"}
-    check, render, triton = run_script("triton.sh", tmp_path, "--log-verbose=1", **given)
+    check, render, memory, triton = run_script("triton.sh", tmp_path, "--log-verbose=1", **given)
     assert check == "python3 -m cutout_build plans --check"
     assert f"{tmp_path}/model_repository --profile gpu" in render
     assert render.endswith("--max-bytes 1000")
+    assert memory == "python3 -m cutout_gateway.stub_memory"
     assert triton.endswith(" --log-verbose=1")
     assert ("--backend-config=tensorrt,version-compatible=true" in triton) == (compatible == "1")
+
+
+@pytest.mark.parametrize("growth", ["", "3145728"])
+def test_tritons_stubs_get_the_memory_of_the_rule_or_what_is_set(growth: str, tmp_path: Path) -> None:
+    *_, triton = run_script("triton.sh", tmp_path, CUTOUT_STUB_SHM_BYTES="", CUTOUT_STUB_SHM_GROWTH_BYTES=growth)
+    flags = [flag for flag in triton.split() if flag.startswith("--backend-config=python,shm-")]
+    assert flags == StubMemory(growth=int(growth or 0)).flags()
 
 
 def test_prometheus_scrapes_the_services_and_the_alerts_know_the_metrics() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import cutout_core.no_telemetry  # noqa: F401  # isort: skip
+
 from pathlib import Path
 
 import numpy as np

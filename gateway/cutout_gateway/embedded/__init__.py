@@ -25,6 +25,7 @@ from cutout_gateway.embedded.repository import (
 from cutout_gateway.embedded.run_directory import RunDirectory, sweep
 from cutout_gateway.embedded.runtime import Ports, RuntimeMissingError, TritonRuntime
 from cutout_gateway.embedded.supervisor import Backoff, Launch, TritonSupervisor
+from cutout_gateway.stub_memory import StubMemory
 
 __all__ = ["Backoff", "EmbeddedSettings", "EmbeddedTriton", "RepositoryError", "RuntimeMissingError"]
 
@@ -36,7 +37,7 @@ class EmbeddedSettings:
     source: the tracked model repository; None takes the checkout's. engines: None takes the cache's.
     precision: `auto`, or one that the engine is certified for; precision_force: or is not.
     threads: 0 takes one per core. instances: of every model, each with all threads. postprocess_instances: of that
-    model; 0 takes one for each thread, at most 4.
+    model; 0 takes one for each thread, at most 4. stub_memory: shared memory of the Python stubs.
     """
 
     profile: str = "cpu"
@@ -48,6 +49,7 @@ class EmbeddedSettings:
     threads: int = 0
     instances: int = 1
     postprocess_instances: int = 0
+    stub_memory: StubMemory = field(default_factory=StubMemory)
     backoff: Backoff = field(default_factory=Backoff)
 
 
@@ -125,7 +127,9 @@ class EmbeddedTriton:
             self._metrics = free_port()
             ports = Ports(self._grpc.number, self._http.number, self._metrics)
             repository, backends = run.path / "models", run.path / "backends"
-            return Launch(runtime.command(repository, backends, self._settings.profile, run.name, ports), env)
+            settings = self._settings
+            command = runtime.command(repository, backends, settings.profile, run.name, settings.stub_memory, ports)
+            return Launch(command, env)
 
         self._supervisor = TritonSupervisor(launch, run, on_exit=self._on_exit, backoff=self._settings.backoff)
         await self._supervisor.start()

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cutout_core import allocator
+from cutout_gateway.stub_memory import StubMemory
 
 _WHEEL = "nvidia-pytriton"
 _LOOPBACK = "127.0.0.1"
@@ -81,10 +82,13 @@ class TritonRuntime:
         env["LD_LIBRARY_PATH"] = _prepend(self.libraries, base.get("LD_LIBRARY_PATH", ""))
         return env
 
-    def command(self, repository: Path, backends: Path, profile: str, prefix: str, ports: Ports) -> list[str]:
-        """The command line of one start. `prefix`: of the shared-memory regions of the Python backend.
+    def command(
+        self, repository: Path, backends: Path, profile: str, prefix: str, memory: StubMemory, ports: Ports
+    ) -> list[str]:
+        """The command line of one start. prefix: of the shared-memory regions of the Python backend; memory: theirs.
 
-        gRPC and HTTP allow another holder of their port, because the launcher keeps both reserved between two starts.
+        Raises OSError where there is no shared memory. gRPC and HTTP allow another holder of their port, because the
+        launcher keeps both reserved between two starts.
         """
         return [
             str(self.home / "bin" / "tritonserver"),
@@ -92,6 +96,7 @@ class TritonRuntime:
             f"--model-config-name={profile}",
             f"--backend-directory={backends}",
             f"--backend-config=python,shm-region-prefix-name={prefix}",
+            *memory.flags(),
             "--disable-auto-complete-config",
             "--exit-on-error=false",
             "--exit-timeout-secs=10",

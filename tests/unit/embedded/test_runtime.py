@@ -17,6 +17,7 @@ from cutout_gateway.embedded import runtime
 from cutout_gateway.embedded.log_lines import LogForwarder
 from cutout_gateway.embedded.ports import ReservedPort, free_port
 from cutout_gateway.embedded.runtime import Ports, RuntimeMissingError, TritonRuntime
+from cutout_gateway.stub_memory import StubMemory
 
 
 def test_the_wheel_is_found_without_importing_it() -> None:
@@ -50,7 +51,7 @@ def test_the_environment_puts_this_interpreter_and_its_library_first() -> None:
 
 
 def test_everything_listens_on_loopback_only(tmp_path: Path) -> None:
-    command = TritonRuntime.find().command(tmp_path, tmp_path, "cpu", "cutout-x", Ports(1, 2, 3))
+    command = TritonRuntime.find().command(tmp_path, tmp_path, "cpu", "cutout-x", StubMemory(), Ports(1, 2, 3))
     addresses = [argument.partition("=")[2] for argument in command if "-address=" in argument]
     assert addresses == ["127.0.0.1"] * 3
     assert "--model-config-name=cpu" in command

@@ -38,6 +38,7 @@ def test_the_environment_is_read_and_the_object_is_frozen(monkeypatch: pytest.Mo
         (["--api-keys", "", "--api-keys-file", "keys"], "put all keys into the file"),
         (["--fetch-hosts", "photos.example.com"], "set fetch_urls too"),
         (["--http-port", "70000"], "CUTOUT_HTTP_PORT"),
+        (["--stub-shm-bytes", "1000"], "CUTOUT_STUB_SHM_BYTES"),
     ],
 )
 def test_contradictions_are_refused(flags: list[str], sentence: str, capsys: pytest.CaptureFixture[str]) -> None:

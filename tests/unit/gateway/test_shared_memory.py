@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import struct
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import grpc
@@ -27,12 +29,16 @@ class StubTriton:
     def __init__(self, refusal: grpc.StatusCode | None = None) -> None:
         self.refusal = refusal
         self.registered: dict[str, int] = {}
+        self.asked, self.answers = asyncio.Event(), asyncio.Event()
+        self.answers.set()
 
     async def SystemSharedMemoryRegister(self, request: Any, timeout: float) -> Any:  # noqa: N802
         if self.refusal is not None:
             raise grpc.aio.AioRpcError(self.refusal, grpc.aio.Metadata(), grpc.aio.Metadata(), "not here")
         assert (FOLDER / request.key.removeprefix("/")).stat().st_size == request.byte_size
         self.registered[request.name] = request.byte_size
+        self.asked.set()
+        await self.answers.wait()
         return pb.SystemSharedMemoryRegisterResponse()
 
     async def SystemSharedMemoryUnregister(self, request: Any, timeout: float) -> Any:  # noqa: N802
@@ -123,14 +129,116 @@ async def test_a_triton_that_is_away_is_asked_again() -> None:
     assert triton.registered == {}
 
 
-async def test_full_shared_memory_switches_it_off(pool: InputRegions, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*args: object) -> None:
-        raise OSError(28, "No space left on device")
+@pytest.mark.parametrize("free", [0, 1000])
+async def test_full_shared_memory_switches_it_off(
+    pool: InputRegions, triton: StubTriton, monkeypatch: pytest.MonkeyPatch, free: int
+) -> None:
+    def full(*args: object) -> int:
+        if not free:
+            raise OSError(28, "No space left on device")
+        return free
 
-    monkeypatch.setattr(shared_memory.os, "posix_fallocate", full)
+    monkeypatch.setattr(shared_memory.os, "pwritev", full)
     before = set(os.listdir(FOLDER))
     assert await pool.place([BIG]) is None
     assert set(os.listdir(FOLDER)) <= before
+    assert triton.registered == {}
+    monkeypatch.undo()
+    assert await pool.place([BIG]) is None
+
+
+async def test_a_region_takes_pages_only_for_what_is_written(pool: InputRegions) -> None:
+    placed = await pool.place([b"x" * (MEGA + 1)])
+    assert placed is not None
+    state = (FOLDER / placed[0].name).stat()
+    assert state.st_size == 2 * MEGA
+    assert state.st_blocks * 512 < 1.1 * MEGA
+
+
+async def test_a_caller_that_leaves_during_the_registration_leaves_nothing(
+    pool: InputRegions, triton: StubTriton
+) -> None:
+    files, before = set(os.listdir("/proc/self/fd")), set(os.listdir(FOLDER))
+    triton.answers.clear()
+    caller = asyncio.create_task(pool.place([BIG]))
+    await triton.asked.wait()
+    caller.cancel()
+    await asyncio.gather(caller, return_exceptions=True)
+    assert caller.cancelled()
+    assert set(os.listdir(FOLDER)) <= before
+    assert triton.registered == {}
+    assert set(os.listdir("/proc/self/fd")) <= files
+    triton.answers.set()
+    assert await pool.place([BIG]) is not None
+
+
+class SlowWriter:
+    """Writes in its thread once `go` is set."""
+
+    def __init__(self) -> None:
+        self.go, self.begun = threading.Event(), threading.Event()
+        self.fill = shared_memory._fill
+
+    async def has_begun(self) -> None:
+        assert await asyncio.to_thread(self.begun.wait, 10)
+
+    def __call__(self, handle: int, values: Sequence[bytes]) -> int:
+        self.begun.set()
+        assert self.go.wait(10)
+        return self.fill(handle, values)
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> Iterator[SlowWriter]:
+    writer = SlowWriter()
+    monkeypatch.setattr(shared_memory, "_fill", writer)
+    yield writer
+    writer.go.set()
+
+
+async def test_a_large_batch_is_written_beside_the_event_loop(pool: InputRegions, slow: SlowWriter) -> None:
+    caller = asyncio.create_task(pool.place([b"x" * (2 * MEGA)]))
+    await slow.has_begun()  # which needs the loop
+    assert not caller.done()
+    slow.go.set()
+    placed = await caller
+    assert placed is not None
+    assert (FOLDER / placed[0].name).read_bytes()[4 : placed[1]] == b"x" * (2 * MEGA)
+
+
+async def test_a_region_whose_caller_left_is_nobody_elses_while_it_is_written(
+    pool: InputRegions, triton: StubTriton, slow: SlowWriter
+) -> None:
+    leaving = asyncio.create_task(pool.place([b"x" * (MEGA + 1)]))
+    await slow.has_begun()
+    leaving.cancel()
+    await asyncio.gather(leaving, return_exceptions=True)
+    (first,) = triton.registered
+    slow.begun.clear()
+    second = asyncio.create_task(pool.place([b"y" * (MEGA + 1)]))
+    await slow.has_begun()
+    assert len(triton.registered) == 2
+    slow.go.set()
+    placed = await second
+    assert placed is not None
+    assert placed[0].name != first
+    for _ in range(1000):  # until the first is written too
+        third = await pool.place([b"z" * (MEGA + 1)])
+        if third is not None:
+            break
+        await asyncio.sleep(0.01)
+    assert third is not None
+    assert third[0].name == first  # what was written is of no use, the region is
+
+
+async def test_a_region_that_is_removed_while_it_is_written_harms_nothing(pool: InputRegions, slow: SlowWriter) -> None:
+    files = set(os.listdir("/proc/self/fd"))
+    caller = asyncio.create_task(pool.place([b"x" * (2 * MEGA)]))
+    await slow.has_begun()
+    pool.forget()
+    slow.go.set()
+    assert await caller is not None
+    assert set(os.listdir("/proc/self/fd")) <= files
 
 
 @pytest.fixture
