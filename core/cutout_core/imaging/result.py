@@ -22,7 +22,7 @@ from cutout_core.imaging.preprocess import BACKDROP
 from cutout_core.imaging.result_file import write_alpha, write_archive, write_image
 from cutout_core.imaging.semitransparency import opaque_inside
 from cutout_core.imaging.shadow import soft_shadow, with_shadow
-from cutout_core.imaging.subject import coverage, subject_box
+from cutout_core.imaging.subject import HALF_ENLARGED, coverage, subject_box
 
 _WHITE = (255, 255, 255, 255)
 
@@ -73,7 +73,7 @@ def _frame(photo: Photo, alpha: UInt8, shown: Box | None, draft: Draft) -> Frame
     options, meta = draft.options, draft.meta
     subject = None
     if shown is not None:
-        boxes = (subject_box(alpha) or shown, shown)
+        boxes = (subject_box(alpha, HALF_ENLARGED) or shown, shown)
         left, top = photo.region.left, photo.region.top
         subject = SubjectBoxes(*(Box(b.left + left, b.top + top, b.width, b.height) for b in boxes))
     frame = plan_frame(options, photo.full_width, photo.full_height, subject, draft.limits)

@@ -14,6 +14,9 @@ from cutout_core.contract import Box
 
 #: A pixel above the first is certain, one above the second is possible.
 CERTAIN, POSSIBLE = 0.9, 0.1
+#: Alpha from which a pixel belongs to the subject's box; and before a bicubic enlargement, which raises a line of two
+#: pixels by an eighth: what lies between both would reach beyond the box that was planned.
+HALF, HALF_ENLARGED = 128, 114
 #: Least share of the image that is certain where there is a subject.
 MIN_CERTAIN_AREA = 0.0003
 #: Least share of the possible area that is certain: a texture is possible everywhere and certain almost nowhere.
@@ -31,9 +34,9 @@ def has_subject(mask: npt.NDArray[np.float32]) -> bool:
     return certain >= MIN_CERTAIN_AREA and certain >= MIN_DECIDED * possible
 
 
-def subject_box(alpha: npt.NDArray[np.uint8]) -> Box | None:
-    """The smallest box with every pixel of a uint8 [H, W] alpha that is at least 128; None where there is none."""
-    _, visible = cv2.threshold(alpha, 127, 255, cv2.THRESH_BINARY)
+def subject_box(alpha: npt.NDArray[np.uint8], level: int = HALF) -> Box | None:
+    """The smallest box with every pixel of a uint8 [H, W] alpha that is at least `level`; None where there is none."""
+    _, visible = cv2.threshold(alpha, level - 1, 255, cv2.THRESH_BINARY)
     left, top, width, height = cv2.boundingRect(visible)
     return Box(left, top, width, height) if width and height else None
 
