@@ -43,7 +43,10 @@ def build_report(
     for index, phase in enumerate(phases):
         rows.append(_phase(phase, begin, [s for s in samples if s.phase == index], samples, deadline_s))
         begin += phase.seconds
-    steps = [Step(r["offered"], r["goodput"], r["latency_ms"]["p50"], r["latency_ms"]["p99"]) for r in rows]
+    steps = [
+        Step(r["offered"], r["goodput"], r["latency_ms"]["p50"], r["latency_ms"]["p99"], r["sent"] / r["seconds"])
+        for r in rows
+    ]
     is_ramp = setup["scenario"] == "ramp"
     found = knee(steps) if is_ramp else None
     held = sustained(steps, float(setup.get("p99_target_ms", math.inf))) if is_ramp else None

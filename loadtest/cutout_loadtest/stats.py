@@ -31,12 +31,14 @@ def slope(times: Sequence[float], values: Sequence[float]) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step of a ramp: what was offered, what was answered well, both a second, and latencies in ms."""
+    """One step of a ramp: what was offered, what was answered well, both a second, and latencies in ms. sent: what
+    chance made of the offered rate, requests a second."""
 
     offered: float
     goodput: float
     p50_ms: float
     p99_ms: float
+    sent: float = math.inf
 
 
 def knee(steps: Sequence[Step]) -> Step | None:
@@ -47,10 +49,11 @@ def knee(steps: Sequence[Step]) -> Step | None:
 
 
 def sustained(steps: Sequence[Step], p99_ms: float, share: float = 0.95) -> Step | None:
-    """The highest step up to which every one kept `share` of what was offered and the p99; None where none did."""
+    """The highest step up to which every one kept the p99 and `share` of what was offered, or of what was sent where
+    chance made that less; None where none did."""
     best = None
     for step in sorted(steps, key=lambda step: step.offered):
-        if not (step.goodput >= share * step.offered and step.p99_ms <= p99_ms):
+        if not (step.goodput >= share * min(step.offered, step.sent) and step.p99_ms <= p99_ms):
             break
         best = step
     return best

@@ -41,6 +41,12 @@ def test_the_sustained_rate_is_the_last_before_the_first_that_fails() -> None:
     assert sustained(steps, 10) is None
 
 
+def test_a_step_is_not_blamed_for_requests_that_chance_did_not_send() -> None:
+    few = Step(offered=2.0, goodput=1.5, p50_ms=50, p99_ms=60, sent=1.5)
+    assert sustained([few], 100) == few
+    assert sustained([Step(2.0, 1.5, 50, 60, sent=2.1)], 100) is None
+
+
 def test_recovery_is_the_first_of_three_calm_seconds() -> None:
     calm = [100.0] * 20
     after = [(0.5, 900.0), (1.5, 150.0), (2.5, math.inf), (3.5, 120.0), (4.5, 190.0), (5.5, 110.0)]
