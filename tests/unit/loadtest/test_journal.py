@@ -37,7 +37,7 @@ def key(tmp_path: Path, photo: Path, monkeypatch: pytest.MonkeyPatch) -> Callabl
         monkeypatch.setattr(setting_module, "cpu", lambda: {"model name": cpu})
         for name in ("model.json", "certificate.json"):
             (engine / name).write_text(environment.pop(name.partition(".")[0], "{}"))
-        return setting(photo, seconds, {"HOME": "/root", "CUTOUT_THREADS": "2", **environment})
+        return setting(photo, seconds, {"HOME": "/home/somebody", "CUTOUT_THREADS": "2", **environment})
 
     return made
 

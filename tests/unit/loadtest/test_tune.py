@@ -34,7 +34,7 @@ def test_variables_that_are_set_are_not_swept() -> None:
     assert depths == {4, 6, 8, 12, 16}
     assert len(sweep(2, {})) == len(sweep(16, {})) == 8 * 2
     assert len(sweep(1, {})) == 8
-    fixed = sweep(2, {SLOTS: "7", THREADS: "1", "HOME": "/root"})
+    fixed = sweep(2, {SLOTS: "7", THREADS: "1", "HOME": "/home/somebody"})
     assert [one.environment for one in fixed] == [
         {SLOTS: "7", ROWS: rows, THREADS: "1", INSTANCES: instances}
         for rows in ("1", "2", "4", "8")
