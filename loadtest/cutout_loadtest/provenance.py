@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
-from cutout_core.contract.cpu import available_cores
+from cutout_core.contract.cpu import CPUINFO, available_cores, described_cores
 
 #: What tells one CPU from another: virtual machines often give many the same name.
 _CPU_FIELDS = ("vendor_id", "cpu family", "model", "model name", "stepping", "flags")
@@ -41,14 +41,10 @@ def checkout(folder: Path = Path(__file__).parent) -> Checkout:
     return Checkout(commit, hashlib.sha256(changes).hexdigest() if changes else "")
 
 
-def cpu(cpuinfo: Path = Path("/proc/cpuinfo")) -> dict[str, str]:
+def cpu(cpuinfo: Path = CPUINFO) -> dict[str, str]:
     """What tells this machine's CPU from another, of its first core; at least its "model name"."""
-    found: dict[str, str] = {}
-    for line in cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []:
-        name, _, value = line.partition(":")
-        if name.strip() in _CPU_FIELDS:
-            found.setdefault(name.strip(), value.strip())
-    return {"model name": platform.machine(), **found}
+    first = next(iter(described_cores(cpuinfo)), {})
+    return {"model name": platform.machine(), **{name: first[name] for name in _CPU_FIELDS if name in first}}
 
 
 def about() -> dict[str, str | int]:

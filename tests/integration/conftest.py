@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
+from PIL import Image
 
 from tests.integration.fake_triton import FakeTriton
 from tests.integration.fake_triton_http import FakeTritonHttp
@@ -44,6 +46,21 @@ def gateway(_gateway: GatewayProcess, triton: FakeTriton) -> GatewayProcess:
         assert time.monotonic() < end, "the gateway still finds the fake not ready"
         time.sleep(0.05)
     return _gateway
+
+
+@pytest.fixture(params=["http", "grpc"])
+def url(gateway: GatewayProcess, request: pytest.FixtureRequest) -> str:
+    """Of the module's gateway, by either protocol."""
+    return gateway.http if request.param == "http" else f"grpc://{gateway.grpc}"
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A folder with one small photo."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    Image.radial_gradient("L").resize((90, 60)).convert("RGB").save(folder / "a.png")
+    return folder
 
 
 #: The administrator's key of `kserve_gateway`.

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
@@ -16,43 +15,22 @@ import pytest
 
 from cutout_core.contract import cutout_pb2 as pb
 from tests.integration.fake_triton import RESULT, FakeTriton
-from tests.integration.gateway_process import GatewayProcess, start_gateway
+from tests.integration.gateway_process import GatewayProcess
+from tests.integration.keyed_gateway import Keyed, keyed_gateway, new_key
 
 #: What answers without a key: health, the description, and the counters.
 OPEN = {"/livez", "/readyz", "/info", "/metrics", "/metrics/triton", "/docs", "/openapi.json", "/"}
 
 
-@dataclass
-class Keyed:
-    """A gateway with a file of keys, and the keys by name."""
-
-    gateway: GatewayProcess
-    file: Path
-    keys: dict[str, str]
-
-    def post(self, image: bytes, name: str = "") -> httpx.Response:
-        headers = {"X-Api-Key": self.keys[name]} if name else {}
-        return httpx.post(f"{self.gateway.http}/v1/cutouts", content=image, headers=headers, timeout=20)
-
-
-def new_key(file: Path, name: str, *flags: str) -> str:
-    command = [sys.executable, "-m", "cutout_gateway.keys", "new", name, "--file", str(file), *flags]
-    shown = subprocess.run(command, check=True, capture_output=True, text=True, timeout=30).stdout
-    return shown.splitlines()[0].split(": ")[1]
-
-
 @pytest.fixture(scope="module")
 def _keyed(_fake: FakeTriton, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keyed]:
     folder = tmp_path_factory.mktemp("keyed")
-    file = folder / "keys"
-    keys = {"shop": new_key(file, "shop"), "slow": new_key(file, "slow", "--rate", "2")}
-    gateway = start_gateway(folder, "--triton-url", f"127.0.0.1:{_fake.port}", "--api-keys-file", str(file))
-    yield Keyed(gateway, file, keys)
-    assert gateway.stop() == 0
-    log = gateway.log
-    for key in keys.values():
+    with keyed_gateway(_fake, folder, {"shop": (), "slow": ("--rate", "2")}) as found:
+        yield found
+    log = found.gateway.log
+    for key in found.keys.values():
         assert key not in log
-        assert key not in file.read_text()
+        assert key not in found.file.read_text()
 
 
 @pytest.fixture

@@ -14,17 +14,14 @@ from cutout_client._config import Retry, Timeout
 from cutout_client._endpoint import Endpoint
 from cutout_client.cli import main
 from tests.integration.fake_triton import RESULT, FakeTriton
-from tests.integration.gateway_process import GatewayProcess, start_gateway
-from tests.integration.test_access import Keyed, new_key
+from tests.integration.gateway_process import GatewayProcess
+from tests.integration.keyed_gateway import Keyed, keyed_gateway
 
 
 @pytest.fixture(scope="module")
 def _keyed(_fake: FakeTriton, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keyed]:
-    folder = tmp_path_factory.mktemp("client_key")
-    key = new_key(folder / "keys", "shop")
-    gateway = start_gateway(folder, "--triton-url", f"127.0.0.1:{_fake.port}", "--api-keys-file", str(folder / "keys"))
-    yield Keyed(gateway, folder / "keys", {"shop": key})
-    assert gateway.stop() == 0
+    with keyed_gateway(_fake, tmp_path_factory.mktemp("client_key"), {"shop": ()}) as found:
+        yield found
 
 
 @pytest.fixture
@@ -35,11 +32,6 @@ def gateway(_keyed: Keyed, triton: FakeTriton) -> GatewayProcess:
 @pytest.fixture
 def key(_keyed: Keyed) -> str:
     return _keyed.keys["shop"]
-
-
-@pytest.fixture(params=["http", "grpc"])
-def url(gateway: GatewayProcess, request: pytest.FixtureRequest) -> str:
-    return gateway.http if request.param == "http" else f"grpc://{gateway.grpc}"
 
 
 def test_the_blocking_client(url: str, key: str, small_jpeg: bytes, caplog: pytest.LogCaptureFixture) -> None:

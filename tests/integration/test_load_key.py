@@ -7,22 +7,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from cutout_loadtest.__main__ import main
 from cutout_loadtest.shot import cutout_shot
 from tests.integration.fake_triton import FakeTriton
-from tests.integration.gateway_process import GatewayProcess, start_gateway
-from tests.integration.test_access import Keyed, new_key
+from tests.integration.gateway_process import GatewayProcess
+from tests.integration.keyed_gateway import Keyed, keyed_gateway
 
 
 @pytest.fixture(scope="module")
 def _keyed(_fake: FakeTriton, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keyed]:
-    folder = tmp_path_factory.mktemp("load_key")
-    key = new_key(folder / "keys", "load")
-    gateway = start_gateway(folder, "--triton-url", f"127.0.0.1:{_fake.port}", "--api-keys-file", str(folder / "keys"))
-    yield Keyed(gateway, folder / "keys", {"load": key})
-    assert gateway.stop() == 0
+    with keyed_gateway(_fake, tmp_path_factory.mktemp("load_key"), {"load": ()}) as found:
+        yield found
 
 
 @pytest.fixture
@@ -33,19 +29,6 @@ def gateway(_keyed: Keyed, triton: FakeTriton) -> GatewayProcess:
 @pytest.fixture
 def key(_keyed: Keyed) -> str:
     return _keyed.keys["load"]
-
-
-@pytest.fixture(params=["http", "grpc"])
-def url(gateway: GatewayProcess, request: pytest.FixtureRequest) -> str:
-    return gateway.http if request.param == "http" else f"grpc://{gateway.grpc}"
-
-
-@pytest.fixture
-def photos(tmp_path: Path) -> Path:
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    Image.radial_gradient("L").resize((90, 60)).convert("RGB").save(folder / "a.png")
-    return folder
 
 
 def test_a_scenario_sends_the_key_and_shows_it_nowhere(

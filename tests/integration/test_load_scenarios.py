@@ -6,19 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from cutout_loadtest.__main__ import main
 from tests.integration.fake_triton import FakeTriton
 from tests.integration.gateway_process import GatewayProcess
-
-
-@pytest.fixture
-def photos(tmp_path: Path) -> Path:
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    Image.radial_gradient("L").resize((90, 60)).convert("RGB").save(folder / "a.png")
-    return folder
 
 
 def run(photos: Path, scenario: str, url: str, *flags: str) -> tuple[int, dict]:

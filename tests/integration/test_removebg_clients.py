@@ -16,20 +16,17 @@ import pytest
 
 from tests.integration.fake_triton import RESULT, FakeTriton
 from tests.integration.foreign_clients import node_modules, python_with, run_client
-from tests.integration.gateway_process import GatewayProcess, start_gateway
-from tests.integration.test_access import Keyed, new_key
+from tests.integration.gateway_process import GatewayProcess
+from tests.integration.keyed_gateway import Keyed, keyed_gateway
 
 UPSTREAM = "https://api.remove.bg"
 
 
 @pytest.fixture(scope="module")
 def keyed(_fake: FakeTriton, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keyed]:
-    folder = tmp_path_factory.mktemp("removebg")
-    file = folder / "keys"
-    keys = {"shop": new_key(file, "shop", "--rate", "500"), "slow": new_key(file, "slow", "--rate", "1")}
-    gateway = start_gateway(folder, "--triton-url", f"127.0.0.1:{_fake.port}", "--api-keys-file", str(file))
-    yield Keyed(gateway, file, keys)
-    assert gateway.stop() == 0
+    names = {"shop": ("--rate", "500"), "slow": ("--rate", "1")}
+    with keyed_gateway(_fake, tmp_path_factory.mktemp("removebg"), names) as found:
+        yield found
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from cutout_build.certificate.runs import WAYS, Array, Speed, Way, answers, capa
 from cutout_build.certificate.sheet import write_sheet
 from cutout_build.certificate.verdict import Losses, judge, losses
 from cutout_core.contract.certificate import CPU_RUNTIME, CertificateRow, choose
+from cutout_core.contract.cpu import CPUINFO, described_cores
 from cutout_core.contract.engine import graph_name
 from cutout_core.contract.tensors import MATTING
 
@@ -149,13 +150,11 @@ def _speed(way: Way, measured: dict[Way, Speed]) -> dict[str, Any]:
     }
 
 
-def cpu_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+def cpu_name(cpuinfo: Path = CPUINFO) -> str:
     """The CPU's own name, its cores, and which of the instructions it has that matter to an inference."""
-    lines = cpuinfo.read_text().splitlines()
-    names = [line for line in lines if line.startswith("model name")]
-    name = names[0].partition(":")[2].strip() if names else platform.machine()
-    flags = set(next((line.partition(":")[2].split() for line in lines if line.startswith("flags")), []))
-    return f"{name}, {len(names)} cores, {', '.join(flag for flag in _FLAGS if flag in flags) or 'no AVX2'}"
+    cores = [core for core in described_cores(cpuinfo) if "model name" in core]
+    name, flags = (cores[0]["model name"], cores[0].get("flags", "").split()) if cores else (platform.machine(), [])
+    return f"{name}, {len(cores)} cores, {', '.join(flag for flag in _FLAGS if flag in flags) or 'no AVX2'}"
 
 
 def _with_choice(rows: list[dict[str, Any]], built: Built) -> list[dict[str, Any]]:

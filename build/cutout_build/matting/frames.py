@@ -25,8 +25,8 @@ def segmented_frames(count: int, seed: int, cutouts: list[Cutout], backdrops: li
     """`count` frames; those whose mask is on another subject (IoU < MIN_IOU) are left out."""
     engine = Segmentation()
     code = [__file__, samples.__file__, procedural.__file__]
-    drawn_from = [cutout.rgba[::16, ::16] for cutout in cutouts] + [backdrop[::16, ::16] for backdrop in backdrops]
-    folder = drawn_folder(f"frames-{seed}", code, engine.manifest.graphs["fp32"], *drawn_from)
+    pictures = [cutout.rgba for cutout in cutouts] + backdrops
+    folder = drawn_folder(f"frames-{seed}", code, engine.manifest.graphs["fp32"], *pictures)
     missing = [index for index in range(count) if not (folder / f"{index:04d}.npz").is_file()]
     by_kind = {kind: [c for c in cutouts if c.kind == kind] for kind in KIND_SHARES}
     for index in tqdm(missing, desc="segmented frames"):

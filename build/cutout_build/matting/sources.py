@@ -79,7 +79,7 @@ def training_backdrops() -> list[UInt8]:
 
 def procedural_bank(size: int, seed: int, textures: list[UInt8]) -> list[Cutout]:
     """`size` × 47 procedural subjects, drawn with all cores the first time and then read from the cache."""
-    folder = drawn_folder(f"bank-{seed}", [procedural.__file__], *(texture[::16, ::16] for texture in textures))
+    folder = drawn_folder(f"bank-{seed}", [procedural.__file__], *textures)
     names = [(kind, index) for kind, share in BANK_SHARES.items() for index in range(share * size)]
     missing = [(kind, index) for kind, index in names if not _bank_file(folder, kind, index).is_file()]
     if missing:
@@ -90,8 +90,9 @@ def procedural_bank(size: int, seed: int, textures: list[UInt8]) -> list[Cutout]
 
 def drawn_folder(name: str, code: Sequence[str], *parts: str | UInt8) -> Path:
     """The cache's folder for what is drawn by the source files `code` from `parts`: another one when any of them
-    changes."""
-    key = digest(*(Path(file).read_bytes() for file in code), *parts)
+    changes. Of a picture every 16th pixel of every 16th row is looked at."""
+    seen = (part if isinstance(part, str) else part[::16, ::16] for part in parts)
+    key = digest(*(Path(file).read_bytes() for file in code), *seen)
     folder = cache_root() / "matting" / f"{name}-{key[:12]}"
     folder.mkdir(parents=True, exist_ok=True)
     return folder

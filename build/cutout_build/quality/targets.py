@@ -26,8 +26,6 @@ from cutout_build.quality.timing import TimeRow
 
 #: Metric to whether more is better.
 METRICS = {"sad": False, "mse": False, "mae": False, "grad": False, "band": False, "iou": True}
-#: The sets on which all methods of the table run; on the others the peers' are missing.
-JUDGED = ("stamps", "hair")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +44,8 @@ class Target:
 def targets(results: Results, times: Sequence[TimeRow]) -> list[Target]:
     """Every target for which both sides were measured."""
     found = []
-    for name in JUDGED:
-        found += [*_given(results, name), *_standard(results, name), *_high(results, name), *_colors(results, name)]
     for name in SETS:
-        if name not in JUDGED:
-            found += _high(results, name)
+        found += [*_given(results, name), *_standard(results, name), *_high(results, name), *_colors(results, name)]
     return found + list(_times(times))
 
 

@@ -14,8 +14,8 @@ from cutout_core.contract import Box
 
 #: A pixel above the first is certain, one above the second is possible.
 CERTAIN, POSSIBLE = 0.9, 0.1
-#: Alpha from which a pixel belongs to the subject's box; and before a bicubic enlargement, which raises a line of two
-#: pixels by an eighth: what lies between both would reach beyond the box that was planned.
+#: Alpha from which a pixel belongs to the subject's box; and where a frame is planned, as a bicubic enlargement raises
+#: a line of two pixels by an eighth: what lies between both would reach beyond the box that was planned.
 HALF, HALF_ENLARGED = 128, 114
 #: Least share of the image that is certain where there is a subject.
 MIN_CERTAIN_AREA = 0.0003
