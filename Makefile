@@ -9,6 +9,7 @@ STAMP  := $(VENV)/.installed
 PIP_VERSION := 26.3
 PACKAGES := core client build gateway loadtest
 GROUPS_ := serve build test
+KERNELS := $(wildcard core/cutout_core/imaging/native/*.[ch])
 
 .PHONY: help setup models engines gate plans gpu-check demo serve test test-fast quality train quantize sensitivity
 .PHONY: loadtest bench capacity profile tune batchers perf-analyzer lint lock proto clean
@@ -18,7 +19,7 @@ help:  ## List the targets
 
 setup: $(STAMP)  ## Install everything into .venv (does nothing when up to date)
 
-$(STAMP): requirements.lock pyproject.toml $(PACKAGES:%=%/pyproject.toml)
+$(STAMP): requirements.lock pyproject.toml $(PACKAGES:%=%/pyproject.toml) core/hatch_build.py $(KERNELS)
 	@PYTHON=$(PYTHON) bash build/check_system.sh
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "pip==$(PIP_VERSION)"

@@ -20,6 +20,10 @@ if [ ${#missing[@]} -gt 0 ]; then
     echo "  (another Python 3.11, built with --enable-shared: make setup PYTHON=/path/to/python3.11)" >&2
     exit 1
 fi
+if ! command -v ${CC:-cc} >/dev/null 2>&1; then
+    echo "No C compiler: Cutout works without its compiled kernels, at about two thirds of the speed." >&2
+    echo "  Debian 12, Ubuntu 22.04+:  sudo apt-get install gcc libc6-dev, then: touch requirements.lock; make setup" >&2
+fi
 if [ "$(uname -sm)" != "Linux x86_64" ]; then
     echo "The embedded Triton is built for Linux x86_64, this is $(uname -sm)." >&2
     exit 1

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from cutout_core.imaging import native
 from cutout_core.imaging.band import Float32, UInt8, mixed_pixels, photo_grid, shrink_to_grid, write_pixels
 from cutout_core.imaging.compose import clear_hidden
 
@@ -30,6 +31,11 @@ def decontaminate(rgb: UInt8, alpha: UInt8, small: UInt8 | None = None, *, in_pl
     `rgb`'s where the alpha is 255, zeros where it is 0. small: `photo_grid(rgb)`, where the caller has it already.
     in_place: `rgb`, contiguous, is overwritten and returned.
     """
+    if native.KERNELS is not None:
+        colors = _compiled_colors(native.KERNELS, photo_grid(rgb) if small is None else small, alpha)
+        pure = np.ascontiguousarray(rgb) if in_place else rgb.copy()
+        native.KERNELS.unmix(pure, np.ascontiguousarray(alpha), colors, HOLD)
+        return pure
     mixed = mixed_pixels(alpha, _grid_shape(alpha))
     first = next(mixed, None)
     if first is None:
@@ -54,16 +60,31 @@ def decontaminate(rgb: UInt8, alpha: UInt8, small: UInt8 | None = None, *, in_pl
 
 def _coarse_colors(small: UInt8, alpha: UInt8) -> tuple[Float32, Float32]:
     """Foreground and background on the finest grid, float32 [h, w, 3] in 0..255 each."""
+    levels = _levels(small, alpha)
+    foreground = background = levels[0][..., :3].astype(np.float32)
+    for level in levels:
+        foreground, background = _fit_level(level, foreground, background)
+    return foreground, background
+
+
+def _compiled_colors(kernels: native.Kernels, small: UInt8, alpha: UInt8) -> Float32:
+    """`_coarse_colors` as `Kernels.unmix` wants them, float32 [h, w, 8]."""
+    levels = _levels(small, alpha)
+    colors = np.concatenate([levels[0], levels[0]], axis=2).astype(np.float32)
+    for level in levels:
+        colors = kernels.fit_colors(level, colors, HOLD)
+    return colors
+
+
+def _levels(small: UInt8, alpha: UInt8) -> list[UInt8]:
+    """Photo and alpha, uint8 [h, w, 4], from at most 2 × 2 cells to the finest grid."""
     rows, columns = _grid_shape(alpha)
-    levels = [cv2.merge([shrink_to_grid(small, rows, columns), shrink_to_grid(alpha, rows, columns)])]
+    levels: list[UInt8] = [cv2.merge([shrink_to_grid(small, rows, columns), shrink_to_grid(alpha, rows, columns)])]
     while max(levels[-1].shape[:2]) > 2:
         height, width = ((side + 1) // 2 for side in levels[-1].shape[:2])
         coarser = cv2.resize(levels[-1], (width, height), interpolation=cv2.INTER_AREA)
         levels.append(coarser.reshape(height, width, 4))
-    foreground = background = levels[-1][..., :3].astype(np.float32)
-    for level in reversed(levels):
-        foreground, background = _fit_level(level, foreground, background)
-    return foreground, background
+    return levels[::-1]
 
 
 def _fit_level(level: UInt8, foreground: Float32, background: Float32) -> tuple[Float32, Float32]:

@@ -18,11 +18,14 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from cutout_core.imaging import native
 from cutout_core.imaging.band import Float32, UInt8, mixed_pixels, photo_grid, shrink_to_grid, write_pixels
 from cutout_core.imaging.upscale import upscale
 
 #: Variance of a colour, in squared levels of 0..255, that counts as the photo's noise: slopes stay small on flat areas.
 COLOR_NOISE = 40.0
+#: Keeps a division of nothing by nothing at nothing.
+_TINY = 1e-3
 _SUM = np.ones((1, 4), np.float32)
 
 
@@ -55,7 +58,13 @@ def refine_alpha(rgb: UInt8, alpha: Float32, coarse: bool = False, small: UInt8 
     if (rows, columns) == (height, width):
         return refined
     photo = shrink_to_grid(photo_grid(rgb) if small is None else small, rows, columns)
-    models = _linear_models(photo, upscale(alpha, columns, rows), _COARSE if coarse else _MATTE)
+    grid, fit = upscale(alpha, columns, rows), _COARSE if coarse else _MATTE
+    kernels = native.KERNELS
+    if kernels is not None:
+        models = kernels.fit_alpha(photo, grid, fit.radius, fit.share, fit.soft_detail + _TINY, COLOR_NOISE)
+        kernels.apply_models(np.ascontiguousarray(rgb), refined, models)
+        return refined
+    models = _linear_models(photo, grid, fit)
     pixels = rgb.reshape(-1, 3)
     for chunk in mixed_pixels(refined, (rows, columns)):
         color = cv2.cvtColor(pixels.take(chunk.index, axis=0)[None], cv2.COLOR_RGB2RGBA)[0]  # its fourth value is 255
@@ -98,7 +107,7 @@ def _linear_models(rgb: UInt8, alpha: UInt8, fit: _Fit) -> Float32:
         fitted = mean[:, 3] + np.einsum("nc,nc->n", slope, here[:, :3] - mean[:, :3])
         value = value + np.float32(fit.share) * (fitted - value)
     energy = _detail(a, reach).take(index)[:, None]
-    slope *= energy / (energy + np.float32(fit.soft_detail + 1e-3))
+    slope *= energy / (energy + np.float32(fit.soft_detail + _TINY))
     offset = value - np.einsum("nc,nc->n", slope, here[:, :3])
     models.reshape(-1, 4)[np.flatnonzero(near)] = np.column_stack([slope, offset * np.float32(1 / 255)])
     return models

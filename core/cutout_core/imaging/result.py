@@ -45,24 +45,25 @@ def finish(photo: Photo, alpha: UInt8, draft: Draft) -> bytes:
         shown = visible_box(final)
     if shown is not None and not options.semitransparency:
         final = opaque_inside(final, shown)
-    rgb, icc = photo.rgb, None
+    rgb, icc, cleared = photo.rgb, None, False
     if not options.only_alpha:
         rgb, icc = _colors(photo, options, meta)
         if options.decontaminate:
             rgb = _foreground(rgb, alpha, photo)
+            cleared = photo.existing is None
             watch.lap("decontaminate")
     enlarged = 1.0
     if options.framed:
         frame = _frame(photo, final, shown, draft)
         rgb, final = place(rgb, final, frame, (photo.region.left, photo.region.top))
-        meta.width, meta.height, enlarged = frame.width, frame.height, frame.enlarged
+        meta.width, meta.height, enlarged, cleared = frame.width, frame.height, frame.enlarged, False
         watch.lap("frame")
     meta.subject, meta.coverage = subject_box(final), coverage(final)
     if meta.coverage == 0:
         meta.warn(ResultWarning.NO_SUBJECT)
     elif enlarged >= SOFT:
         meta.warn(ResultWarning.ENLARGED)
-    encoded = _encoded(rgb, final, icc, draft)
+    encoded = _encoded(rgb, final, icc, draft, cleared)
     if options.preset is not None:
         meta.violations = check(options, _finished(len(encoded), enlarged, meta))
     return encoded
@@ -88,14 +89,15 @@ def _finished(size: int, enlarged: float, meta: RowMeta) -> Finished:
     return Finished(meta.width, meta.height, size, meta.subject, enlarged, cut_off, source)
 
 
-def _encoded(rgb: UInt8, alpha: UInt8, icc: bytes | None, draft: Draft) -> bytes:
+def _encoded(rgb: UInt8, alpha: UInt8, icc: bytes | None, draft: Draft, cleared: bool) -> bytes:
+    """cleared: the colours are zeros already where the alpha is 0."""
     options, watch = draft.options, draft.watch
     if options.only_alpha:
         encoded = write_alpha(alpha, options)
     elif options.output == "zip":
         encoded = write_archive(rgb, alpha, options, icc)
     else:
-        rgb, visible, icc = _composed(rgb, alpha, icc, draft)
+        rgb, visible, icc = _composed(rgb, alpha, icc, draft, cleared)
         watch.lap("compose")
         encoded = write_image(rgb, visible, options, icc)
     watch.lap("encode")
@@ -131,11 +133,14 @@ def _foreground(rgb: UInt8, alpha: UInt8, photo: Photo) -> UInt8:
     return kept
 
 
-def _composed(rgb: UInt8, alpha: UInt8, icc: bytes | None, draft: Draft) -> tuple[UInt8, UInt8 | None, bytes | None]:
+def _composed(
+    rgb: UInt8, alpha: UInt8, icc: bytes | None, draft: Draft, cleared: bool
+) -> tuple[UInt8, UInt8 | None, bytes | None]:
     """RGB, alpha and profile of the result; no alpha where the background is opaque."""
     options, meta = draft.options, draft.meta
     if options.shadow is not None and meta.subject is not None:
         rgb, alpha = with_shadow(rgb, alpha, soft_shadow(alpha, meta.subject, options.shadow))
+        cleared = False
     background = options.background or (_WHITE if options.output == "jpeg" else None)
     if background == "image":
         picture = read_background(draft.background, draft.limits, meta.width, meta.height)
@@ -144,7 +149,7 @@ def _composed(rgb: UInt8, alpha: UInt8, icc: bytes | None, draft: Draft) -> tupl
     if background is None:
         if options.alpha == "premultiplied":
             return premultiply(rgb, alpha), alpha, icc
-        return clear_hidden(rgb, alpha, in_place=True), alpha, icc
+        return (rgb if cleared else clear_hidden(rgb, alpha, in_place=True)), alpha, icc
     if background[3] == 255:
         return flatten(rgb, alpha, background[:3]), None, icc
     rgb, alpha = over(rgb, alpha, background)

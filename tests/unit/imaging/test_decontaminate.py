@@ -17,6 +17,8 @@ from cutout_core.imaging.decontaminate import decontaminate
 from .images import Array, smooth
 from .subjects import SHAPES, Subject, hairy_subject
 
+pytestmark = pytest.mark.usefixtures("each_path")
+
 
 def error(rgb: Array, subject: Subject) -> float:
     """Mean |ΔRGB| where 0.05 < alpha < 0.95."""

@@ -17,6 +17,8 @@ from cutout_core.imaging.upscale import upscale
 from .images import Array, smooth
 from .subjects import SHAPES, Subject, hairy_subject
 
+pytestmark = pytest.mark.usefixtures("each_path")
+
 
 def error(alpha: Array, subject: Subject) -> float:
     """Mean absolute error in the band, levels."""

@@ -16,7 +16,7 @@ from PIL import Image
 
 from cutout_core.contract import CutoutError, ErrorCode
 from cutout_core.imaging import encode as encode_module
-from cutout_core.imaging import jpeg_decode, png
+from cutout_core.imaging import jpeg_decode, native, png
 from cutout_core.imaging.decode import decode, decode_reduced
 from cutout_core.imaging.encode import encode
 from cutout_core.imaging.png import write_png
@@ -38,6 +38,7 @@ JPEGS: dict[str, tuple[Array, dict[str, Any]]] = {
 
 @pytest.fixture
 def no_wheels(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(native, "KERNELS", None)
     monkeypatch.setattr(png, "isal_zlib", None)
     for module in (jpeg_decode, encode_module):
         monkeypatch.setattr(module, "simplejpeg", None)
@@ -131,6 +132,7 @@ def test_a_missing_module_is_told(caplog: pytest.LogCaptureFixture) -> None:
 def test_a_process_without_the_wheels_works_and_says_so_once_for_each_path() -> None:
     program = (
         "import sys; sys.modules['isal'] = sys.modules['simplejpeg'] = None\n"
+        "from cutout_core.imaging import native; native.KERNELS = None\n"
         "import numpy as np\n"
         "from cutout_core.imaging.encode import encode\n"
         "from cutout_core.imaging.decode import decode\n"

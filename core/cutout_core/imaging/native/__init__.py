@@ -1,0 +1,153 @@
+"""The pixel path's hot loops in C, where they were compiled.
+
+Each kernel does what a function in Python of this package does, within the bounds that its tests hold, several times
+faster. `hatch_build.py` compiles them when the package is installed; where there was no compiler, or a source has
+changed since, KERNELS is None, which is logged once, and callers take their path in Python.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import logging
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+UInt8 = npt.NDArray[np.uint8]
+Float32 = npt.NDArray[np.float32]
+
+FOLDER = Path(__file__).parent
+LIBRARY_FILE = FOLDER / "kernels.so"
+
+_log = logging.getLogger("cutout.imaging")
+_SIZE, _POINTER, _FLOAT = ctypes.c_ssize_t, ctypes.c_void_p, ctypes.c_float
+_SIGNATURES = {
+    "cutout_pack_rows": (_SIZE, [_POINTER, _POINTER, _SIZE, _SIZE, _SIZE, _POINTER, _POINTER]),
+    "cutout_fit_alpha": (
+        ctypes.c_int,
+        [_POINTER, _POINTER, _SIZE, _SIZE, _SIZE, _FLOAT, _FLOAT, _FLOAT, _POINTER],
+    ),
+    "cutout_apply_models": (ctypes.c_int, [_POINTER, _POINTER, _SIZE, _SIZE, _POINTER, _SIZE, _SIZE]),
+    "cutout_fit_colors": (ctypes.c_int, [_POINTER, _SIZE, _SIZE, _POINTER, _SIZE, _SIZE, _FLOAT, _POINTER]),
+    "cutout_unmix": (ctypes.c_int, [_POINTER, _POINTER, _SIZE, _SIZE, _POINTER, _SIZE, _SIZE, _FLOAT]),
+}
+
+
+def source_hash(folder: Path = FOLDER) -> str:
+    """SHA-256 over the kernels' sources in the order of their names; `hatch_build.py` compiles it into the library."""
+    digest = hashlib.sha256()
+    for path in sorted([*folder.glob("*.h"), *folder.glob("*.c")]):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+class Kernels:
+    """The compiled library.
+
+    Every method raises ValueError for an image of a wrong type or shape, which C would trust, and MemoryError.
+    """
+
+    def __init__(self, file: Path = LIBRARY_FILE) -> None:
+        """Raises OSError where the file is missing or was compiled from other sources."""
+        self._library = ctypes.CDLL(str(file))
+        try:
+            self._library.cutout_source_hash.restype = ctypes.c_char_p
+            compiled = self._library.cutout_source_hash().decode()
+        except AttributeError as error:
+            raise OSError(f"{file} holds no kernels") from error
+        if compiled != source_hash(file.parent):
+            raise OSError("their sources have changed since they were compiled; `make setup` does it anew")
+        for name, (result, arguments) in _SIGNATURES.items():
+            function = getattr(self._library, name)
+            function.restype, function.argtypes = result, arguments
+
+    def pack_rows(self, color: UInt8, alpha: UInt8 | None, top: int, bottom: int) -> tuple[bytes, int]:
+        """Rows of an RGB image, uint8 [H, W, 3], or with `alpha`, uint8 [H, W], of an RGBA one, packed for PNG.
+
+        Returns deflate blocks that end on a whole byte, none of them the stream's last, and the Adler-32 of the
+        filtered rows in them.
+        """
+        height, width = color.shape[:2]
+        _check(color, (height, width, 3))
+        if alpha is not None:
+            _check(alpha, (height, width))
+        if not 0 <= top <= bottom <= height:
+            raise ValueError(f"no rows {top} to {bottom} in an image of {height}")
+        out = np.empty(2 * (bottom - top) * (1 + width * (3 if alpha is None else 4)) + 1024, np.uint8)
+        adler = ctypes.c_uint32()
+        beside = None if alpha is None else alpha.ctypes.data
+        count = self._library.cutout_pack_rows(
+            color.ctypes.data, beside, width, top, bottom, out.ctypes.data, ctypes.addressof(adler)
+        )
+        return out[: _checked(count)].tobytes(), adler.value
+
+    def fit_alpha(
+        self, rgb: UInt8, alpha: UInt8, reach: int, share: float, soft_detail: float, noise: float
+    ) -> Float32:
+        """The linear models of `refine`, float32 [h, w, 4], of photo and alpha on the grid, uint8 [h, w, 3] and [h, w].
+
+        Slopes and an offset in levels; zeros far from the band. The numbers are those of `refine`.
+        """
+        height, width = alpha.shape
+        _check(rgb, (height, width, 3))
+        _check(alpha, (height, width))
+        models = np.zeros((height, width, 4), np.float32)
+        numbers = height, width, reach, share, soft_detail, noise
+        _checked(self._library.cutout_fit_alpha(rgb.ctypes.data, alpha.ctypes.data, *numbers, models.ctypes.data))
+        return models
+
+    def apply_models(self, rgb: UInt8, alpha: UInt8, models: Float32) -> None:
+        """Writes the models' value into the pixels of `alpha`, uint8 [H, W], that are neither 0 nor 255.
+
+        rgb: the photo, uint8 [H, W, 3]. models: of `fit_alpha`, over the whole photo.
+        """
+        _check(rgb, (*alpha.shape, 3))
+        _check(alpha, alpha.shape)
+        grid = models.ctypes.data, *models.shape[:2]
+        _checked(self._library.cutout_apply_models(rgb.ctypes.data, alpha.ctypes.data, *alpha.shape, *grid))
+
+    def fit_colors(self, level: UInt8, coarser: Float32, hold: float) -> Float32:
+        """One level of `decontaminate`: foreground and background, float32 [h, w, 8] in 0..255, the fourth and the last
+        value unused, of its photo and alpha, uint8 [h, w, 4], and the coarser level's colours."""
+        height, width = level.shape[:2]
+        _check(level, (height, width, 4))
+        colors = np.empty((height, width, 8), np.float32)
+        numbers = level.ctypes.data, height, width, coarser.ctypes.data, *coarser.shape[:2], hold
+        _checked(self._library.cutout_fit_colors(*numbers, colors.ctypes.data))
+        return colors
+
+    def unmix(self, rgb: UInt8, alpha: UInt8, colors: Float32, hold: float) -> None:
+        """Overwrites `rgb`, uint8 [H, W, 3], by the subject's colours: zeros where `alpha`, uint8 [H, W], is 0.
+
+        colors: of `fit_colors`, over the whole photo.
+        """
+        _check(rgb, (*alpha.shape, 3))
+        _check(alpha, alpha.shape)
+        grid = colors.ctypes.data, *colors.shape[:2], hold
+        _checked(self._library.cutout_unmix(rgb.ctypes.data, alpha.ctypes.data, *alpha.shape, *grid))
+
+
+def load(file: Path = LIBRARY_FILE) -> Kernels | None:
+    """The compiled kernels; None, with a line in the log, where there are none that fit."""
+    try:
+        return Kernels(file)
+    except OSError as error:
+        _log.warning("no compiled kernels (%s): refinement and PNG files take about twice as long", error)
+        return None
+
+
+KERNELS = load()
+
+
+def _check(image: UInt8, shape: tuple[int, ...]) -> None:
+    """C trusts its sizes: raises ValueError for an image that is not uint8, contiguous and of that shape."""
+    if image.dtype != np.uint8 or image.shape != shape or not image.flags.c_contiguous:
+        raise ValueError(f"contiguous uint8 {list(shape)} wanted, not {image.dtype} {list(image.shape)}")
+
+
+def _checked(result: int) -> int:
+    if result < 0:
+        raise MemoryError("no memory for a row's work")
+    return result
