@@ -11,6 +11,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from cutout_core.contract import Box
+from cutout_core.imaging import native
 from cutout_core.imaging.orientation import Extent
 
 UInt8 = npt.NDArray[np.uint8]
@@ -49,7 +50,9 @@ def halve(picture: Picture, size: int) -> Picture:
 
 
 def squeeze(picture: Picture, size: int) -> UInt8:
-    """`shrink`'s second half: Lanczos, whatever the size."""
+    """`shrink`'s second half: Lanczos, whatever the size; by Pillow where it was not compiled, two times slower."""
+    if native.KERNELS is not None:
+        return native.KERNELS.lanczos(np.ascontiguousarray(picture.rgb), picture.extent, size)
     resized = Image.fromarray(picture.rgb).resize((size, size), Image.Resampling.LANCZOS, box=picture.extent)
     return np.asarray(resized)
 

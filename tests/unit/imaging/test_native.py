@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from PIL import Image
 
 from cutout_core.imaging import native
 from cutout_core.imaging.decontaminate import decontaminate
@@ -148,6 +149,19 @@ def test_the_subjects_colours_are_pythons_within_a_level_or_three(monkeypatch: p
     assert difference[(subject.alpha > 0) & (subject.alpha < 255)].mean() <= 0.1
 
 
+@pytest.mark.parametrize("size", [(640, 427), (1, 1), (7, 900), (320, 320), (97, 1403)])
+@pytest.mark.parametrize("inset", [0.0, 0.4])
+def test_a_squeezed_photo_is_pillows_within_a_level_or_two(size: tuple[int, int], inset: float) -> None:
+    """Pillow rounds, and cuts overshoots off, between columns and rows too."""
+    assert native.KERNELS is not None
+    rgb = smooth(*size)
+    extent = (inset, 0.0, float(size[0]), size[1] - inset)
+    expected = np.asarray(Image.fromarray(rgb).resize((320, 320), Image.Resampling.LANCZOS, box=extent))
+    difference = np.abs(native.KERNELS.lanczos(rgb, extent, 320).astype(int) - expected)
+    assert difference.max() <= 3
+    assert difference.mean() <= 0.3
+
+
 def test_what_c_would_trust_is_checked(kernels: native.Kernels) -> None:
     rgb, alpha = smooth(8, 6), np.zeros((6, 8), np.uint8)
     models, colors = np.zeros((6, 8, 4), np.float32), np.zeros((6, 8, 8), np.float32)
@@ -160,9 +174,12 @@ def test_what_c_would_trust_is_checked(kernels: native.Kernels) -> None:
         lambda: kernels.pack_rows(rgb, alpha[:, :7], 0, 6),
         lambda: kernels.pack_rows(rgb, alpha, 0, 7),
         lambda: kernels.pack_rows(rgb, alpha, -1, 2),
+        lambda: kernels.lanczos(rgb[:, ::-1], (0.0, 0.0, 8.0, 6.0), 4),
+        lambda: kernels.lanczos(rgb, (0.0, 0.0, 8.5, 6.0), 4),
+        lambda: kernels.lanczos(rgb, (3.0, 0.0, 3.0, 6.0), 4),
     ]
     for call in wrong:
-        with pytest.raises(ValueError, match=r"wanted|no rows"):
+        with pytest.raises(ValueError, match=r"wanted|no rows|no part"):
             call()
 
 

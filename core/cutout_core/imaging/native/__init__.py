@@ -22,8 +22,9 @@ FOLDER = Path(__file__).parent
 LIBRARY_FILE = FOLDER / "kernels.so"
 
 _log = logging.getLogger("cutout.imaging")
-_SIZE, _POINTER, _FLOAT = ctypes.c_ssize_t, ctypes.c_void_p, ctypes.c_float
+_SIZE, _POINTER, _FLOAT, _DOUBLE = ctypes.c_ssize_t, ctypes.c_void_p, ctypes.c_float, ctypes.c_double
 _SIGNATURES = {
+    "cutout_lanczos": (ctypes.c_int, [_POINTER, _SIZE, _SIZE, *[_DOUBLE] * 4, _SIZE, _POINTER]),
     "cutout_pack_rows": (_SIZE, [_POINTER, _POINTER, _SIZE, _SIZE, _SIZE, _POINTER, _POINTER]),
     "cutout_fit_alpha": (
         ctypes.c_int,
@@ -62,6 +63,17 @@ class Kernels:
         for name, (result, arguments) in _SIGNATURES.items():
             function = getattr(self._library, name)
             function.restype, function.argtypes = result, arguments
+
+    def lanczos(self, rgb: UInt8, extent: tuple[float, float, float, float], size: int) -> UInt8:
+        """`squeeze`: the part `extent` (left, top, right, bottom, pixels) of uint8 [H, W, 3] as [size, size, 3]."""
+        height, width = rgb.shape[:2]
+        _check(rgb, (height, width, 3))
+        left, top, right, bottom = extent
+        if not (0 <= left < right <= width and 0 <= top < bottom <= height):
+            raise ValueError(f"no part {extent} in an image of {width} × {height}")
+        out = np.empty((size, size, 3), np.uint8)
+        _checked(self._library.cutout_lanczos(rgb.ctypes.data, height, width, *extent, size, out.ctypes.data))
+        return out
 
     def pack_rows(self, color: UInt8, alpha: UInt8 | None, top: int, bottom: int) -> tuple[bytes, int]:
         """Rows of an RGB image, uint8 [H, W, 3], or with `alpha`, uint8 [H, W], of an RGBA one, packed for PNG.
