@@ -52,23 +52,24 @@ def write_png(
     color = np.ascontiguousarray(color)
     alpha = None if alpha is None else np.ascontiguousarray(alpha)
     header = width.to_bytes(4, "big") + height.to_bytes(4, "big") + bytes((8, _COLOR_TYPES[channels], 0, 0, 0))
-    parts = [_SIGNATURE, _chunk(b"IHDR", header)]
+    parts: list[bytes | memoryview] = [_SIGNATURE, *_chunk(b"IHDR", header)]
     if icc is not None:
-        parts.append(_chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(icc, 6)))
+        parts += _chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(icc, 6))
     if dpi is not None:  # pixels a metre, section 11.3.4.3
         density = round(dpi / 0.0254).to_bytes(4, "big")
-        parts.append(_chunk(b"pHYs", density + density + b"\x01"))
+        parts += _chunk(b"pHYs", density + density + b"\x01")
     count = max(1, round(width * height * channels / _STRIP_BYTES))
     cuts = [height * n // count for n in range(count + 1)]
     kernels = None if small else _kernels(color, alpha)
     strips = [_Strip(color, alpha, top, bottom, kernels, small) for top, bottom in pairwise(cuts) if top < bottom]
-    parts.append(_chunk(b"IDAT", _ZLIB_HEADER))
+    parts += _chunk(b"IDAT", _ZLIB_HEADER)
     checksum = zlib.adler32(b"")
     for strip in _deflated(strips):
-        parts += [_chunk(b"IDAT", piece) for piece in strip.pieces]
+        for piece in strip.pieces:
+            parts += _chunk(b"IDAT", piece)
         checksum = _adler32_combined(checksum, strip.checksum, strip.length)
     end = _LAST_BLOCK + checksum.to_bytes(4, "big")
-    parts += [_chunk(b"IDAT", end), _chunk(b"IEND", b"")]
+    parts += [*_chunk(b"IDAT", end), *_chunk(b"IEND", b"")]
     return b"".join(parts)
 
 
@@ -90,7 +91,7 @@ class _Strip:
     ) -> None:
         self._color, self._alpha, self._rows = color, alpha, range(top, bottom)
         self._kernels, self._small = kernels, small
-        self.pieces: list[bytes] = []
+        self.pieces: list[bytes | memoryview] = []
         self.checksum, self.length = zlib.adler32(b""), 0
 
     def deflate(self) -> None:
@@ -173,7 +174,8 @@ def _copy_samples(color: UInt8, alpha: UInt8 | None, top: int, out: UInt8) -> No
         cv2.insertChannel(alpha[top:bottom], out, 3)
 
 
-def _chunk(name: bytes, content: bytes) -> bytes:
+def _chunk(name: bytes, content: bytes | memoryview) -> tuple[bytes, bytes | memoryview, bytes]:
+    """What is written for a chunk (section 5.3), one part after the other; the content is not copied."""
     crc32 = (isal_zlib or zlib).crc32
     crc = crc32(content, crc32(name))
-    return b"".join((len(content).to_bytes(4, "big"), name, content, crc.to_bytes(4, "big")))
+    return len(content).to_bytes(4, "big") + name, content, crc.to_bytes(4, "big")

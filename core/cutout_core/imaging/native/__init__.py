@@ -75,7 +75,7 @@ class Kernels:
         _checked(self._library.cutout_lanczos(rgb.ctypes.data, height, width, *extent, size, out.ctypes.data))
         return out
 
-    def pack_rows(self, color: UInt8, alpha: UInt8 | None, top: int, bottom: int) -> tuple[bytes, int]:
+    def pack_rows(self, color: UInt8, alpha: UInt8 | None, top: int, bottom: int) -> tuple[memoryview, int]:
         """Rows of an RGB image, uint8 [H, W, 3], or with `alpha`, uint8 [H, W], of an RGBA one, packed for PNG.
 
         Returns deflate blocks that end on a whole byte, none of them the stream's last, and the Adler-32 of the
@@ -93,7 +93,7 @@ class Kernels:
         count = self._library.cutout_pack_rows(
             color.ctypes.data, beside, width, top, bottom, out.ctypes.data, ctypes.addressof(adler)
         )
-        return out[: _checked(count)].tobytes(), adler.value
+        return out[: _checked(count)].data, adler.value
 
     def fit_alpha(
         self, rgb: UInt8, alpha: UInt8, reach: int, share: float, soft_detail: float, noise: float
