@@ -52,7 +52,7 @@ def write_png(
     color = np.ascontiguousarray(color)
     alpha = None if alpha is None else np.ascontiguousarray(alpha)
     header = width.to_bytes(4, "big") + height.to_bytes(4, "big") + bytes((8, _COLOR_TYPES[channels], 0, 0, 0))
-    parts: list[bytes | memoryview] = [_SIGNATURE, *_chunk(b"IHDR", header)]
+    parts: list[bytes] = [_SIGNATURE, *_chunk(b"IHDR", header)]
     if icc is not None:
         parts += _chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(icc, 6))
     if dpi is not None:  # pixels a metre, section 11.3.4.3
@@ -91,7 +91,7 @@ class _Strip:
     ) -> None:
         self._color, self._alpha, self._rows = color, alpha, range(top, bottom)
         self._kernels, self._small = kernels, small
-        self.pieces: list[bytes | memoryview] = []
+        self.pieces: list[bytes] = []
         self.checksum, self.length = zlib.adler32(b""), 0
 
     def deflate(self) -> None:
@@ -174,7 +174,7 @@ def _copy_samples(color: UInt8, alpha: UInt8 | None, top: int, out: UInt8) -> No
         cv2.insertChannel(alpha[top:bottom], out, 3)
 
 
-def _chunk(name: bytes, content: bytes | memoryview) -> tuple[bytes, bytes | memoryview, bytes]:
+def _chunk(name: bytes, content: bytes) -> tuple[bytes, bytes, bytes]:
     """What is written for a chunk (section 5.3), one part after the other; the content is not copied."""
     crc32 = (isal_zlib or zlib).crc32
     crc = crc32(content, crc32(name))

@@ -22,7 +22,7 @@ from cutout_core.imaging.preprocess import BACKDROP
 from cutout_core.imaging.result_file import write_alpha, write_archive, write_image
 from cutout_core.imaging.semitransparency import opaque_inside
 from cutout_core.imaging.shadow import soft_shadow, with_shadow
-from cutout_core.imaging.subject import HALF_ENLARGED, coverage, subject_box
+from cutout_core.imaging.subject import HALF_ENLARGED, measure, subject_box
 
 _WHITE = (255, 255, 255, 255)
 
@@ -58,7 +58,7 @@ def finish(photo: Photo, alpha: UInt8, draft: Draft) -> bytes:
         rgb, final = place(rgb, final, frame, (photo.region.left, photo.region.top))
         meta.width, meta.height, enlarged, cleared = frame.width, frame.height, frame.enlarged, False
         watch.lap("frame")
-    meta.subject, meta.coverage = subject_box(final), coverage(final)
+    meta.subject, meta.coverage = measure(final)
     if meta.coverage == 0:
         meta.warn(ResultWarning.NO_SUBJECT)
     elif enlarged >= SOFT:

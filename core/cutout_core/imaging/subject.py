@@ -11,6 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from cutout_core.contract import Box
+from cutout_core.imaging import native
+
+UInt8 = npt.NDArray[np.uint8]
 
 #: A pixel above the first is certain, one above the second is possible.
 CERTAIN, POSSIBLE = 0.9, 0.1
@@ -34,13 +37,17 @@ def has_subject(mask: npt.NDArray[np.float32]) -> bool:
     return certain >= MIN_CERTAIN_AREA and certain >= MIN_DECIDED * possible
 
 
-def subject_box(alpha: npt.NDArray[np.uint8], level: int = HALF) -> Box | None:
+def measure(alpha: UInt8, level: int = HALF) -> tuple[Box | None, float]:
+    """What META tells of a uint8 [H, W] alpha: `subject_box`, and the mean of all pixels, 0..1."""
+    if native.KERNELS is None or not alpha.size:
+        return subject_box(alpha, level), float(cv2.mean(alpha)[0] / 255)
+    (left, top, right, bottom), total = native.KERNELS.measure(np.ascontiguousarray(alpha), level)
+    box = Box(left, top, right - left, bottom - top) if right else None
+    return box, total / (255 * alpha.size)
+
+
+def subject_box(alpha: UInt8, level: int = HALF) -> Box | None:
     """The smallest box with every pixel of a uint8 [H, W] alpha that is at least `level`; None where there is none."""
     _, visible = cv2.threshold(alpha, level - 1, 255, cv2.THRESH_BINARY)
     left, top, width, height = cv2.boundingRect(visible)
     return Box(left, top, width, height) if width and height else None
-
-
-def coverage(alpha: npt.NDArray[np.uint8]) -> float:
-    """Mean of a uint8 [H, W] alpha, 0..1."""
-    return float(cv2.mean(alpha)[0] / 255)

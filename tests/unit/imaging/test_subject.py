@@ -2,11 +2,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 
 from cutout_core.contract import Box
-from cutout_core.imaging.subject import CERTAIN, MIN_CERTAIN_AREA, coverage, has_subject, subject_box
+from cutout_core.imaging.subject import CERTAIN, MIN_CERTAIN_AREA, has_subject, measure, subject_box
 
 from .images import Array
+
+pytestmark = pytest.mark.usefixtures("each_path")
 
 
 def disc(radius: float, peak: float = 1.0) -> Array:
@@ -51,17 +56,26 @@ def test_box_holds_every_pixel_of_at_least_half() -> None:
     alpha = np.zeros((40, 60), np.uint8)
     alpha[5:20, 7:31] = 128
     alpha[30, 50] = 127
-    assert subject_box(alpha) == Box(left=7, top=5, width=24, height=15)
+    assert subject_box(alpha) == measure(alpha)[0] == Box(left=7, top=5, width=24, height=15)
 
 
 def test_no_box_without_a_subject() -> None:
-    assert subject_box(np.full((8, 8), 127, np.uint8)) is None
+    alpha = np.full((8, 8), 127, np.uint8)
+    assert subject_box(alpha) is measure(alpha)[0] is None
 
 
 def test_box_of_a_single_pixel() -> None:
-    assert subject_box(np.full((1, 1), 255, np.uint8)) == Box(0, 0, 1, 1)
+    alpha = np.full((1, 1), 255, np.uint8)
+    assert subject_box(alpha) == measure(alpha)[0] == Box(0, 0, 1, 1)
 
 
-def test_coverage_is_the_mean_alpha() -> None:
-    alpha = np.random.default_rng(0).integers(0, 256, (333, 77), np.uint8)
-    assert coverage(alpha) == pytest.approx(alpha.mean() / 255)
+@settings(max_examples=60, deadline=None)
+@given(hnp.arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 70))), st.integers(1, 255))
+def test_box_and_mean_of_any_alpha(alpha: Array, level: int) -> None:
+    box, mean = measure(alpha, level)
+    assert box == subject_box(alpha, level)
+    assert mean == pytest.approx(alpha.mean() / 255)
+
+
+def test_the_mean_of_a_wide_alpha_is_exact() -> None:
+    assert measure(np.full((3, 9000), 255, np.uint8)) == (Box(0, 0, 9000, 3), 1.0)

@@ -25,6 +25,7 @@ _log = logging.getLogger("cutout.imaging")
 _SIZE, _POINTER, _FLOAT, _DOUBLE = ctypes.c_ssize_t, ctypes.c_void_p, ctypes.c_float, ctypes.c_double
 _SIGNATURES = {
     "cutout_lanczos": (ctypes.c_int, [_POINTER, _SIZE, _SIZE, *[_DOUBLE] * 4, _SIZE, _POINTER]),
+    "cutout_measure": (ctypes.c_int, [_POINTER, _SIZE, _SIZE, ctypes.c_uint8, _POINTER]),
     "cutout_pack_rows": (_SIZE, [_POINTER, _POINTER, _SIZE, _SIZE, _SIZE, _POINTER, _POINTER]),
     "cutout_fit_alpha": (
         ctypes.c_int,
@@ -75,7 +76,15 @@ class Kernels:
         _checked(self._library.cutout_lanczos(rgb.ctypes.data, height, width, *extent, size, out.ctypes.data))
         return out
 
-    def pack_rows(self, color: UInt8, alpha: UInt8 | None, top: int, bottom: int) -> tuple[memoryview, int]:
+    def measure(self, alpha: UInt8, least: int) -> tuple[tuple[int, int, int, int], int]:
+        """The box (left, top, right, bottom) of the pixels of uint8 [H, W] that are at least `least`, from 1 on, empty
+        where there are none; and the sum of all pixels."""
+        _check(alpha, alpha.shape[:2])
+        found = (ctypes.c_int64 * 5)()
+        _checked(self._library.cutout_measure(alpha.ctypes.data, *alpha.shape, least, ctypes.addressof(found)))
+        return (found[0], found[1], found[2], found[3]), found[4]
+
+    def pack_rows(self, color: UInt8, alpha: UInt8 | None, top: int, bottom: int) -> tuple[bytes, int]:
         """Rows of an RGB image, uint8 [H, W, 3], or with `alpha`, uint8 [H, W], of an RGBA one, packed for PNG.
 
         Returns deflate blocks that end on a whole byte, none of them the stream's last, and the Adler-32 of the
@@ -93,7 +102,7 @@ class Kernels:
         count = self._library.cutout_pack_rows(
             color.ctypes.data, beside, width, top, bottom, out.ctypes.data, ctypes.addressof(adler)
         )
-        return out[: _checked(count)].data, adler.value
+        return out[: _checked(count)].tobytes(), adler.value  # not a view: `out` is many times as large
 
     def fit_alpha(
         self, rgb: UInt8, alpha: UInt8, reach: int, share: float, soft_detail: float, noise: float
