@@ -52,16 +52,15 @@ def cells(
     rows: list[Cell] = []
     for name in JPEGS:
         for callers in concurrency:
-            rows += [Cell(CUTOUT, q, name, "png", callers) for q in qualities if q != "high" or callers <= 4]
+            rows += [Cell(CUTOUT, q, name, "png", callers) for q in qualities]
             rows.append(Cell(SERVER, "", name, "png", callers))
         rows += [Cell(STAGES, q, name, "png", STAGE_WORKERS) for q in qualities]
         rows += [Cell(LIBRARY, "", name, "png", threads) for threads in (1, LIBRARY_THREADS)]
-    fewer = [q for q in qualities if q != "high"]
     for output in ("webp", "jpeg"):
-        rows += [Cell(CUTOUT, q, _COMMON, output, _COMMON_CALLERS) for q in fewer]
+        rows += [Cell(CUTOUT, q, _COMMON, output, _COMMON_CALLERS) for q in qualities]
     for name in INPUTS:
         if name not in JPEGS:
-            rows += [Cell(CUTOUT, q, name, "png", _COMMON_CALLERS) for q in fewer]
+            rows += [Cell(CUTOUT, q, name, "png", _COMMON_CALLERS) for q in qualities]
             rows.append(Cell(SERVER, "", name, "png", _COMMON_CALLERS))
     return [row for row in rows if row.system in systems]
 
