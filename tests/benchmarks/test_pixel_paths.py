@@ -28,6 +28,7 @@ from cutout_core.imaging.resize import shrink
 from cutout_loadtest.mix import photo_file
 from tests.benchmarks.cpu_time import speedup
 from tests.benchmarks.full_image import blur_fusion, guided_alpha
+from tests.compiler import needs_compiler
 
 UInt8 = npt.NDArray[np.uint8]
 LIMITS = Limits()
@@ -66,6 +67,7 @@ def pillow_file(image: Image.Image, pillow_format: str, **settings: object) -> b
     return file.getvalue()
 
 
+@needs_compiler
 def test_png_beside_pillow() -> None:
     """43 to 47 times at 6 to 8 % more bytes than level 6, on cut-outs of the demo photos at 4 megapixels."""
     rgb, alpha = cut_out()
@@ -94,6 +96,7 @@ def without_kernels(work: Callable[[], object]) -> Callable[[], None]:
     return slow
 
 
+@needs_compiler
 def test_compiled_png_beside_isal() -> None:
     """1.8 times, at 3 to 6 % fewer bytes."""
     rgb, alpha = cut_out()
@@ -105,6 +108,7 @@ def test_compiled_png_beside_isal() -> None:
     assert ratio >= 1.3, ratio
 
 
+@needs_compiler
 def test_compiled_refinement_beside_python() -> None:
     """2.9 times at 4 megapixels, both steps together."""
     rgb = pixels(4)
@@ -117,6 +121,7 @@ def test_compiled_refinement_beside_python() -> None:
     assert ratio >= 1.5, ratio
 
 
+@needs_compiler
 def test_compiled_lanczos_beside_pillow() -> None:
     """1.8 to 2.7 times from a megapixel."""
     rgb = pixels(1)

@@ -21,16 +21,19 @@ from PIL import Image
 from cutout_core.imaging import native
 from cutout_core.imaging.decontaminate import decontaminate
 from cutout_core.imaging.refine import refine_alpha
+from tests.compiler import needs_compiler
 
 from .images import Array, smooth
 from .subjects import SHAPES, Subject, hairy_subject
+
+pytestmark = needs_compiler
 
 CORE = Path(__file__).parents[3] / "core"
 
 
 @pytest.fixture
 def kernels() -> native.Kernels:
-    assert native.KERNELS is not None, "`make setup` compiles them; is there a C compiler?"
+    assert native.KERNELS is not None, "`make setup` compiles them"
     return native.KERNELS
 
 
