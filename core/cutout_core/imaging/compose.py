@@ -11,6 +11,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from cutout_core.imaging import native
+
 UInt8 = npt.NDArray[np.uint8]
 
 #: Rows at once where a photo is gone over in strips that stay in the processor's cache.
@@ -35,16 +37,34 @@ def premultiply(rgb: UInt8, alpha: UInt8) -> UInt8:
     return _divide_255(np.multiply(rgb, alpha[..., None], dtype=np.uint16))
 
 
-def flatten(rgb: UInt8, alpha: UInt8, color: tuple[int, int, int]) -> UInt8:
-    """uint8 [H, W, 3] on an opaque colour: (c × a + b × (255 − a) + 127) // 255 for each value."""
+def flatten(rgb: UInt8, alpha: UInt8, color: tuple[int, int, int], *, in_place: bool = False) -> UInt8:
+    """uint8 [H, W, 3] on an opaque colour: (c × a + b × (255 − a) + 127) // 255 for each value.
+
+    in_place: `rgb` itself may be changed.
+    """
+    if native.KERNELS is not None:
+        return _compiled(native.KERNELS, rgb, alpha, np.array(color, np.uint8), in_place)
     return _blend(rgb, alpha, _filled(rgb.shape, color), _mixed(alpha), np.array(color, np.uint16))
 
 
-def flatten_on(rgb: UInt8, alpha: UInt8, picture: UInt8) -> UInt8:
+def flatten_on(rgb: UInt8, alpha: UInt8, picture: UInt8, *, in_place: bool = False) -> UInt8:
     """`flatten` on a picture, uint8 [H, W, 3]."""
+    if native.KERNELS is not None:
+        return _compiled(native.KERNELS, rgb, alpha, np.ascontiguousarray(picture), in_place)
     mixed = _mixed(alpha)
     behind = picture.reshape(-1, 3).take(mixed, axis=0)
     return _blend(rgb, alpha, picture.copy(), mixed, behind)
+
+
+def overwritable(rgb: UInt8, in_place: bool) -> UInt8:
+    """`rgb` itself where it may and can be overwritten, else a copy."""
+    return rgb if in_place and rgb.flags.c_contiguous and rgb.flags.writeable else rgb.copy()
+
+
+def _compiled(kernels: native.Kernels, rgb: UInt8, alpha: UInt8, behind: UInt8, in_place: bool) -> UInt8:
+    flat = overwritable(rgb, in_place)
+    kernels.flatten(flat, np.ascontiguousarray(alpha), behind)
+    return flat
 
 
 def _blend(

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from cutout_core.imaging import native
 from cutout_core.imaging.band import Float32, UInt8, mixed_pixels, photo_grid, shrink_to_grid, write_pixels
-from cutout_core.imaging.compose import clear_hidden
+from cutout_core.imaging.compose import clear_hidden, overwritable
 
 #: Side of the finest grid, cells.
 GRID = 384
@@ -33,7 +33,7 @@ def decontaminate(rgb: UInt8, alpha: UInt8, small: UInt8 | None = None, *, in_pl
     """
     if native.KERNELS is not None:
         colors = _compiled_colors(native.KERNELS, photo_grid(rgb) if small is None else small, alpha)
-        pure = np.ascontiguousarray(rgb) if in_place else rgb.copy()
+        pure = overwritable(rgb, in_place)
         native.KERNELS.unmix(pure, np.ascontiguousarray(alpha), colors, HOLD)
         return pure
     mixed = mixed_pixels(alpha, _grid_shape(alpha))

@@ -145,13 +145,13 @@ def _composed(
     if background == "image":
         picture = read_background(draft.background, draft.limits, meta.width, meta.height)
         rgb, icc, behind = _same_profile(rgb, icc, picture, meta)
-        return flatten_on(rgb, alpha, behind), None, icc
+        return flatten_on(rgb, alpha, behind, in_place=True), None, icc
     if background is None:
         if options.alpha == "premultiplied":
             return premultiply(rgb, alpha), alpha, icc
         return (rgb if cleared else clear_hidden(rgb, alpha, in_place=True)), alpha, icc
     if background[3] == 255:
-        return flatten(rgb, alpha, background[:3]), None, icc
+        return flatten(rgb, alpha, background[:3], in_place=True), None, icc
     rgb, alpha = over(rgb, alpha, background)
     return (premultiply(rgb, alpha) if options.alpha == "premultiplied" else rgb), alpha, icc
 

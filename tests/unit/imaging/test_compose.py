@@ -8,9 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from cutout_core.imaging.compose import clear_hidden, flatten, over
+from cutout_core.imaging.compose import clear_hidden, flatten, flatten_on, over
 
 from .images import Array
+
+pytestmark = pytest.mark.usefixtures("each_path")
 
 BYTES = st.integers(0, 255)
 #: Every pair of a colour and an alpha, as an image of 256 × 256.
@@ -24,6 +26,30 @@ def test_flatten_is_exact_for_every_colour_and_alpha(color: tuple[int, int, int]
     flat = flatten(ALL_COLORS, ALL_ALPHAS, color)
     assert np.array_equal(flat, (c * a + b * (255 - a) + 127) // 255)
     assert np.array_equal(flat, np.rint((c * a + b * (255 - a)) / 255.0))
+
+
+def test_on_a_picture_it_is_exact_too() -> None:
+    c, a = ALL_COLORS.astype(int), ALL_ALPHAS.astype(int)[..., None]
+    picture = np.random.default_rng(0).integers(0, 256, ALL_COLORS.shape, np.uint8)
+    flat = flatten_on(ALL_COLORS, ALL_ALPHAS, picture)
+    assert np.array_equal(flat, (c * a + picture.astype(int) * (255 - a) + 127) // 255)
+
+
+@settings(max_examples=40)
+@given(hnp.arrays(np.uint8, (5, 70, 3)), hnp.arrays(np.uint8, (5, 70), elements=st.sampled_from([0, 0, 0, 7, 255])))
+def test_in_place_it_is_the_same(rgb: Array, alpha: Array) -> None:
+    for behind in ((9, 9, 9), (1, 2, 3)):
+        assert np.array_equal(flatten(rgb, alpha, behind), flatten(rgb.copy(), alpha, behind, in_place=True))
+    picture = np.ascontiguousarray(rgb[::-1])
+    assert np.array_equal(flatten_on(rgb, alpha, picture), flatten_on(rgb.copy(), alpha, picture, in_place=True))
+
+
+def test_what_cannot_be_overwritten_is_copied() -> None:
+    rgb = ALL_COLORS.copy()
+    rgb.setflags(write=False)
+    flat = flatten(rgb, ALL_ALPHAS, (1, 2, 3), in_place=True)
+    assert np.array_equal(flat, flatten(ALL_COLORS, ALL_ALPHAS, (1, 2, 3)))
+    assert np.array_equal(rgb, ALL_COLORS)
 
 
 @pytest.mark.parametrize("color", [(255, 255, 255, 128), (7, 130, 250, 1), (7, 130, 250, 254), (0, 0, 0, 77)])
@@ -71,6 +97,7 @@ def test_hidden_colours_are_cleared_and_others_kept(rgb: Array, alpha: Array) ->
 def test_inputs_are_not_changed() -> None:
     rgb, alpha = ALL_COLORS.copy(), ALL_ALPHAS.copy()
     flatten(rgb, alpha, (1, 2, 3))
+    flatten_on(rgb, alpha, rgb[::-1].copy())
     over(rgb, alpha, (1, 2, 3, 4))
     assert np.array_equal(rgb, ALL_COLORS)
     assert np.array_equal(alpha, ALL_ALPHAS)

@@ -168,15 +168,23 @@ def test_a_squeezed_photo_is_pillows_within_a_level_or_two(size: tuple[int, int]
 def test_what_c_would_trust_is_checked(kernels: native.Kernels) -> None:
     rgb, alpha = smooth(8, 6), np.zeros((6, 8), np.uint8)
     models, colors = np.zeros((6, 8, 4), np.float32), np.zeros((6, 8, 8), np.float32)
+    locked = rgb.copy()
+    locked.setflags(write=False)
     wrong = [
         lambda: kernels.apply_models(rgb[:, ::-1], alpha, models),
         lambda: kernels.apply_models(rgb, alpha[:5].copy(), models),
         lambda: kernels.fit_alpha(rgb.astype(np.float32), alpha, 2, 0.0, 15.0, 40.0),
         lambda: kernels.unmix(rgb, alpha.T, colors, 0.1),
         lambda: kernels.fit_colors(rgb, colors, 0.1),
+        lambda: kernels.fit_colors(np.zeros((6, 8, 4), np.uint8), models, 0.1),
+        lambda: kernels.apply_models(rgb, alpha, colors),
+        lambda: kernels.unmix(rgb, alpha, colors.astype(np.float64), 0.1),
         lambda: kernels.pack_rows(rgb, alpha[:, :7], 0, 6),
         lambda: kernels.pack_rows(rgb, alpha, 0, 7),
         lambda: kernels.pack_rows(rgb, alpha, -1, 2),
+        lambda: kernels.flatten(rgb, alpha, rgb[:5].copy()),
+        lambda: kernels.flatten(locked, alpha, np.zeros(3, np.uint8)),
+        lambda: kernels.unmix(locked, alpha, colors, 0.1),
         lambda: kernels.lanczos(rgb[:, ::-1], (0.0, 0.0, 8.0, 6.0), 4),
         lambda: kernels.lanczos(rgb, (0.0, 0.0, 8.5, 6.0), 4),
         lambda: kernels.lanczos(rgb, (3.0, 0.0, 3.0, 6.0), 4),

@@ -24,6 +24,7 @@ LIBRARY_FILE = FOLDER / "kernels.so"
 _log = logging.getLogger("cutout.imaging")
 _SIZE, _POINTER, _FLOAT, _DOUBLE = ctypes.c_ssize_t, ctypes.c_void_p, ctypes.c_float, ctypes.c_double
 _SIGNATURES = {
+    "cutout_flatten": (ctypes.c_int, [_POINTER, _POINTER, _SIZE, _POINTER, _SIZE]),
     "cutout_lanczos": (ctypes.c_int, [_POINTER, _SIZE, _SIZE, *[_DOUBLE] * 4, _SIZE, _POINTER]),
     "cutout_measure": (ctypes.c_int, [_POINTER, _SIZE, _SIZE, ctypes.c_uint8, _POINTER]),
     "cutout_pack_rows": (_SIZE, [_POINTER, _POINTER, _SIZE, _SIZE, _SIZE, _POINTER, _POINTER]),
@@ -125,7 +126,8 @@ class Kernels:
         rgb: the photo, uint8 [H, W, 3]. models: of `fit_alpha`, over the whole photo.
         """
         _check(rgb, (*alpha.shape, 3))
-        _check(alpha, alpha.shape)
+        _check(alpha, alpha.shape, written=True)
+        _check_grid(models, 4)
         grid = models.ctypes.data, *models.shape[:2]
         _checked(self._library.cutout_apply_models(rgb.ctypes.data, alpha.ctypes.data, *alpha.shape, *grid))
 
@@ -134,6 +136,7 @@ class Kernels:
         value unused, of its photo and alpha, uint8 [h, w, 4], and the coarser level's colours."""
         height, width = level.shape[:2]
         _check(level, (height, width, 4))
+        _check_grid(coarser, 8)
         colors = np.empty((height, width, 8), np.float32)
         numbers = level.ctypes.data, height, width, coarser.ctypes.data, *coarser.shape[:2], hold
         _checked(self._library.cutout_fit_colors(*numbers, colors.ctypes.data))
@@ -144,10 +147,22 @@ class Kernels:
 
         colors: of `fit_colors`, over the whole photo.
         """
-        _check(rgb, (*alpha.shape, 3))
+        _check(rgb, (*alpha.shape, 3), written=True)
         _check(alpha, alpha.shape)
+        _check_grid(colors, 8)
         grid = colors.ctypes.data, *colors.shape[:2], hold
         _checked(self._library.cutout_unmix(rgb.ctypes.data, alpha.ctypes.data, *alpha.shape, *grid))
+
+    def flatten(self, rgb: UInt8, alpha: UInt8, behind: UInt8) -> None:
+        """Overwrites `rgb`, uint8 [H, W, 3], by itself with `alpha`, uint8 [H, W], over a colour, uint8 [3], or a picture
+        of the same size, exactly as `compose.flatten`."""
+        _check(rgb, (*alpha.shape, 3), written=True)
+        _check(alpha, alpha.shape)
+        _check(behind, (3,) if behind.ndim == 1 else rgb.shape)
+        step = 0 if behind.ndim == 1 else 3
+        _checked(
+            self._library.cutout_flatten(rgb.ctypes.data, alpha.ctypes.data, alpha.size, behind.ctypes.data, step)
+        )
 
 
 def load(file: Path = LIBRARY_FILE) -> Kernels | None:
@@ -162,10 +177,20 @@ def load(file: Path = LIBRARY_FILE) -> Kernels | None:
 KERNELS = load()
 
 
-def _check(image: UInt8, shape: tuple[int, ...]) -> None:
-    """C trusts its sizes: raises ValueError for an image that is not uint8, contiguous and of that shape."""
+def _check(image: UInt8, shape: tuple[int, ...], *, written: bool = False) -> None:
+    """C trusts its sizes: raises ValueError for an image that is not uint8, contiguous and of that shape.
+
+    written: nor for one that may not be written to.
+    """
     if image.dtype != np.uint8 or image.shape != shape or not image.flags.c_contiguous:
         raise ValueError(f"contiguous uint8 {list(shape)} wanted, not {image.dtype} {list(image.shape)}")
+    if written and not image.flags.writeable:
+        raise ValueError("an image wanted that may be written to")
+
+
+def _check_grid(grid: Float32, channels: int) -> None:
+    if grid.dtype != np.float32 or grid.ndim != 3 or grid.shape[2] != channels or not grid.flags.c_contiguous:
+        raise ValueError(f"contiguous float32 [h, w, {channels}] wanted, not {grid.dtype} {list(grid.shape)}")
 
 
 def _checked(result: int) -> int:
