@@ -22,6 +22,7 @@ from cutout_core.imaging.jpeg_file import read_jpeg, refuse_scan_bomb
 from cutout_core.imaging.orientation import Extent, apply_orientation, orient_extent
 from cutout_core.imaging.pillow_image import open_image
 from cutout_core.imaging.pixels import image_arrays
+from cutout_core.imaging.png_decode import decode_png
 from cutout_core.imaging.png_file import only_needed_chunks
 from cutout_core.imaging.quiet import quiet_pillow
 from cutout_core.imaging.truncation import unreadable
@@ -105,8 +106,7 @@ def _decode_jpeg(data: bytes, header: ImageHeader, min_side: int, warnings: list
 
 
 def _decode_with_pillow(data: bytes, header: ImageHeader, warnings: list[ResultWarning]) -> DecodedImage:
-    image = _load(data, header.format)
-    rgb, alpha, icc = image_arrays(image, warnings)
+    rgb, alpha, icc = _decode_png(data, header, warnings) or image_arrays(_load(data, header.format), warnings)
     if header.format in _STORED_AS_IS:
         rgb = apply_orientation(rgb, header.orientation)
         alpha = None if alpha is None else apply_orientation(alpha, header.orientation)
@@ -114,6 +114,26 @@ def _decode_with_pillow(data: bytes, header: ImageHeader, warnings: list[ResultW
     if (width, height) != (header.width, header.height):
         raise CutoutError(ErrorCode.CORRUPT_IMAGE, "The pixels do not have the size that the header tells.")
     return DecodedImage(header, rgb, alpha, icc, (0.0, 0.0, float(width), float(height)), warnings)
+
+
+def _decode_png(
+    data: bytes, header: ImageHeader, warnings: list[ResultWarning]
+) -> tuple[UInt8, UInt8 | None, bytes | None] | None:
+    """As `image_arrays`; None for what is no PNG, or none of the kinds that the fast path knows."""
+    if header.format != "png" or header.animated:
+        return None
+    try:
+        icc = open_image("png", data).info.get("icc_profile") or None
+        decoded = decode_png(data)
+    except Exception:  # the slow path knows what is wrong, and what can be left out
+        return None
+    if decoded is None:
+        return None
+    rgb, alpha = decoded
+    if icc is not None and profile_space(icc) != "RGB":
+        warnings.append(ResultWarning.COLOR_PROFILE_IGNORED)
+        icc = None
+    return rgb, None if alpha is None or alpha.min() == 255 else alpha, icc
 
 
 def _load(data: bytes, format_name: str) -> ImageFile.ImageFile:

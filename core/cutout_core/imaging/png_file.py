@@ -26,6 +26,7 @@ class PngFile:
     frames: int
     exif: bytes | None
     complete: bool
+    interlaced: bool
 
 
 def read_png(data: bytes) -> PngFile:
@@ -55,7 +56,7 @@ def read_png(data: bytes) -> PngFile:
             complete = True
     if not has_pixels:
         raise CutoutError(ErrorCode.CORRUPT_IMAGE if complete else ErrorCode.TRUNCATED_IMAGE)
-    return PngFile(width, height, bit_depth, color_type, transparency, frames, exif, complete)
+    return PngFile(width, height, bit_depth, color_type, transparency, frames, exif, complete, interlace == 1)
 
 
 def only_needed_chunks(data: bytes) -> bytes:
@@ -66,6 +67,11 @@ def only_needed_chunks(data: bytes) -> bytes:
         if name in _NEEDED and (name == b"IDAT" or zlib.crc32(data[start - 4 : start + length]) == crc):
             kept.append(data[start - 8 : start + length + 4])
     return b"".join(kept)
+
+
+def pixel_data(data: bytes) -> bytes:
+    """The compressed pixels: the contents of all IDAT chunks (section 10), as far as the file goes."""
+    return b"".join(data[start : start + length] for name, start, length in _chunks(data) if name == b"IDAT")
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:

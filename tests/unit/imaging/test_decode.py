@@ -30,6 +30,8 @@ from .images import (
     upright,
 )
 
+pytestmark = pytest.mark.usefixtures("each_path")
+
 
 def code_of(data: bytes) -> ErrorCode | None:
     """The code with which a file is refused; the same at full and at reduced size. None where it decodes."""

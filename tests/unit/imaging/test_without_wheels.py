@@ -16,7 +16,7 @@ from PIL import Image
 
 from cutout_core.contract import CutoutError, ErrorCode
 from cutout_core.imaging import encode as encode_module
-from cutout_core.imaging import jpeg_decode, native, png
+from cutout_core.imaging import jpeg_decode, native, png, png_decode
 from cutout_core.imaging.decode import decode, decode_reduced
 from cutout_core.imaging.encode import encode
 from cutout_core.imaging.png import write_png
@@ -40,6 +40,7 @@ JPEGS: dict[str, tuple[Array, dict[str, Any]]] = {
 def no_wheels(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(native, "KERNELS", None)
     monkeypatch.setattr(png, "isal_zlib", None)
+    monkeypatch.setattr(png_decode, "isal_zlib", None)
     for module in (jpeg_decode, encode_module):
         monkeypatch.setattr(module, "simplejpeg", None)
 
@@ -143,6 +144,6 @@ def test_a_process_without_the_wheels_works_and_says_so_once_for_each_path() -> 
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     lines = done.stderr.splitlines()
-    assert len(lines) == 3, done.stderr
+    assert len(lines) == 4, done.stderr
     assert sum("simplejpeg" in line for line in lines) == 2
-    assert sum("isal" in line for line in lines) == 1
+    assert sum("isal" in line for line in lines) == 2

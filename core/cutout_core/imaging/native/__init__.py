@@ -22,6 +22,7 @@ FOLDER = Path(__file__).parent
 LIBRARY_FILE = FOLDER / "kernels.so"
 
 _log = logging.getLogger("cutout.imaging")
+_WRONG_FILTER = -2
 _SIZE, _POINTER, _FLOAT, _DOUBLE = ctypes.c_ssize_t, ctypes.c_void_p, ctypes.c_float, ctypes.c_double
 _SIGNATURES = {
     "cutout_flatten": (ctypes.c_int, [_POINTER, _POINTER, _SIZE, _POINTER, _SIZE]),
@@ -34,6 +35,7 @@ _SIGNATURES = {
     ),
     "cutout_apply_models": (ctypes.c_int, [_POINTER, _POINTER, _SIZE, _SIZE, _POINTER, _SIZE, _SIZE]),
     "cutout_fit_colors": (ctypes.c_int, [_POINTER, _SIZE, _SIZE, _POINTER, _SIZE, _SIZE, _FLOAT, _POINTER]),
+    "cutout_unfilter": (ctypes.c_int, [_POINTER, _SIZE, _SIZE, _SIZE, _POINTER, _POINTER]),
     "cutout_unmix": (ctypes.c_int, [_POINTER, _POINTER, _SIZE, _SIZE, _POINTER, _SIZE, _SIZE, _FLOAT]),
 }
 
@@ -105,6 +107,22 @@ class Kernels:
         )
         return out[: _checked(count)].tobytes(), adler.value  # not a view: `out` is many times as large
 
+    def unfilter(self, filtered: bytes, height: int, width: int, channels: int) -> tuple[UInt8, UInt8 | None]:
+        """RGB, uint8 [H, W, 3], and with 4 channels alpha, uint8 [H, W], of a PNG's rows, each behind its filter type.
+
+        Raises ValueError for a filter that does not exist.
+        """
+        if len(filtered) != height * (1 + width * channels) or channels not in (3, 4):
+            raise ValueError(f"{height} rows of {width} × {channels} wanted, not {len(filtered)} bytes")
+        color = np.empty((height, width, 3), np.uint8)
+        alpha = np.empty((height, width), np.uint8) if channels == 4 else None
+        beside = None if alpha is None else alpha.ctypes.data
+        result = self._library.cutout_unfilter(filtered, height, width, channels, color.ctypes.data, beside)
+        if result == _WRONG_FILTER:
+            raise ValueError("a PNG filter that does not exist")
+        _checked(result)
+        return color, alpha
+
     def fit_alpha(
         self, rgb: UInt8, alpha: UInt8, reach: int, share: float, soft_detail: float, noise: float
     ) -> Float32:
@@ -154,15 +172,13 @@ class Kernels:
         _checked(self._library.cutout_unmix(rgb.ctypes.data, alpha.ctypes.data, *alpha.shape, *grid))
 
     def flatten(self, rgb: UInt8, alpha: UInt8, behind: UInt8) -> None:
-        """Overwrites `rgb`, uint8 [H, W, 3], by itself with `alpha`, uint8 [H, W], over a colour, uint8 [3], or a picture
-        of the same size, exactly as `compose.flatten`."""
+        """Overwrites `rgb`, uint8 [H, W, 3], by itself with `alpha`, uint8 [H, W], over a colour, uint8 [3], or a
+        picture of the same size, exactly as `compose.flatten`."""
         _check(rgb, (*alpha.shape, 3), written=True)
         _check(alpha, alpha.shape)
         _check(behind, (3,) if behind.ndim == 1 else rgb.shape)
         step = 0 if behind.ndim == 1 else 3
-        _checked(
-            self._library.cutout_flatten(rgb.ctypes.data, alpha.ctypes.data, alpha.size, behind.ctypes.data, step)
-        )
+        _checked(self._library.cutout_flatten(rgb.ctypes.data, alpha.ctypes.data, alpha.size, behind.ctypes.data, step))
 
 
 def load(file: Path = LIBRARY_FILE) -> Kernels | None:
