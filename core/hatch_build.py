@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
+import runpy
 import shlex
 import shutil
 import subprocess
@@ -16,6 +16,8 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
+_NATIVE = Path(__file__).parent / "cutout_core" / "imaging" / "native"
+_source_hash = runpy.run_path(str(_NATIVE / "source_hash.py"))["source_hash"]
 _FLAGS = ["-std=gnu11", "-O3", "-fno-math-errno", "-fPIC", "-shared", "-fvisibility=hidden", "-Wall", "-Wextra"]
 
 
@@ -24,8 +26,7 @@ class CustomBuildHook(BuildHookInterface):  # type: ignore[type-arg]
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Compiles in place; a wheel takes the library along and is then of one platform."""
-        folder = Path(self.root) / "cutout_core" / "imaging" / "native"
-        if compile_kernels(folder) and version != "editable":
+        if compile_kernels(_NATIVE) and version != "editable":
             build_data["pure_python"] = False
             platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
             build_data["tag"] = f"py3-none-{platform}"
@@ -41,11 +42,8 @@ def compile_kernels(folder: Path) -> bool:
         print("no C compiler: cutout_core works without its compiled kernels, slower")
         return False
     sources = sorted(folder.glob("*.c"))
-    digest = hashlib.sha256()
-    for path in sorted([*folder.glob("*.h"), *sources]):
-        digest.update(path.read_bytes())
     partial = library.with_suffix(f".{os.getpid()}.so")
-    command = [*compiler, *_FLAGS, f'-DSOURCE_HASH="{digest.hexdigest()}"']
+    command = [*compiler, *_FLAGS, f'-DSOURCE_HASH="{_source_hash(folder)}"']
     done = subprocess.run([*command, "-o", str(partial), *map(str, sources), "-lm"], capture_output=True, text=True)
     if done.returncode:
         print(f"{compiler[0]} cannot compile the kernels; cutout_core works without them, slower:\n{done.stderr}")

@@ -70,7 +70,7 @@ def _decode(data: bytes, limits: Limits, min_side: int) -> DecodedImage:
     try:
         with quiet_pillow():
             decoded = _decode_jpeg(data, header, min_side, warnings) if header.format == "jpeg" else None
-            return decoded or _decode_with_pillow(data, header, warnings)
+            return decoded or _decode_whole(data, header, warnings)
     except Exception as error:  # decoders raise SyntaxError, struct.error, OSError, MemoryError and more
         raise unreadable(header.format, data, error) from error
 
@@ -105,7 +105,7 @@ def _decode_jpeg(data: bytes, header: ImageHeader, min_side: int, warnings: list
     )
 
 
-def _decode_with_pillow(data: bytes, header: ImageHeader, warnings: list[ResultWarning]) -> DecodedImage:
+def _decode_whole(data: bytes, header: ImageHeader, warnings: list[ResultWarning]) -> DecodedImage:
     rgb, alpha, icc = _decode_png(data, header, warnings) or image_arrays(_load(data, header.format), warnings)
     if header.format in _STORED_AS_IS:
         rgb = apply_orientation(rgb, header.orientation)

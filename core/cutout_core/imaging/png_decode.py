@@ -32,14 +32,8 @@ def decode_png(data: bytes) -> tuple[UInt8, UInt8 | None] | None:
     if file.bit_depth != 8 or file.interlaced:
         return None
     size = file.height * (1 + file.width * channels)
-    unpacker = isal_zlib.decompressobj()
     try:
-        filtered = unpacker.decompress(pixel_data(data), size)
-    except isal_zlib.error:
-        return None
-    if len(filtered) != size:
-        return None
-    try:
+        filtered = isal_zlib.decompressobj().decompress(pixel_data(data), size)
         return native.KERNELS.unfilter(filtered, file.height, file.width, channels)
-    except ValueError:  # a filter that does not exist
+    except (isal_zlib.error, ValueError):  # damaged, rows missing, or a filter that does not exist
         return None

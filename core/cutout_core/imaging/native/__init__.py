@@ -8,12 +8,13 @@ changed since, KERNELS is None, which is logged once, and callers take their pat
 from __future__ import annotations
 
 import ctypes
-import hashlib
 import logging
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+
+from cutout_core.imaging.native.source_hash import source_hash
 
 UInt8 = npt.NDArray[np.uint8]
 Float32 = npt.NDArray[np.float32]
@@ -38,14 +39,6 @@ _SIGNATURES = {
     "cutout_unfilter": (ctypes.c_int, [_POINTER, _SIZE, _SIZE, _SIZE, _POINTER, _POINTER]),
     "cutout_unmix": (ctypes.c_int, [_POINTER, _POINTER, _SIZE, _SIZE, _POINTER, _SIZE, _SIZE, _FLOAT]),
 }
-
-
-def source_hash(folder: Path = FOLDER) -> str:
-    """SHA-256 over the kernels' sources in the order of their names; `hatch_build.py` compiles it into the library."""
-    digest = hashlib.sha256()
-    for path in sorted([*folder.glob("*.h"), *folder.glob("*.c")]):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
 
 
 class Kernels:
