@@ -70,6 +70,18 @@ def test_the_astronaut_against_a_reference_drawn_by_hand(service: GatewayProcess
     assert response.headers["x-cutout-mode"] == "portrait"
 
 
+@pytest.mark.parametrize("quality", ["fast", "standard"])
+def test_photos_beside_each_other_get_what_each_gets_alone(service: GatewayProcess, quality: str) -> None:
+    turned = [load("astronaut").resize((200, 200)).rotate(90 * turn) for turn in range(4)]
+    photos = [encoded(image, "PNG") for image in (*turned, load("coffee").resize((300, 200)))]
+    alone = [post(service, image, quality=quality, output="mask").content for image in photos]
+    assert len(set(alone)) == len(photos)
+    with ThreadPoolExecutor(8) as callers:
+        answers = list(callers.map(lambda n: post(service, photos[n % 5], quality=quality, output="mask"), range(60)))
+    assert [answer.status_code for answer in answers] == [200] * 60
+    assert [answer.content == alone[n % 5] for n, answer in enumerate(answers)] == [True] * 60
+
+
 @pytest.mark.parametrize("name", ["chelsea", "coffee", "rocket"])
 def test_results_have_the_size_and_the_colours_of_the_photo(service: GatewayProcess, name: str) -> None:
     source = np.asarray(load(name))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -102,22 +104,87 @@ def test_every_request_gets_its_own_rows(adapter: type[Any], tmp_path: Path, par
     order: list[_Request] = []
     requests = [_Request(_images(rows, seed), order) for seed, rows in enumerate((1, 3, 2, 1))]
     model.execute(requests)
+    model.finalize()
     for request in requests:
         (answer,) = request.sent
         assert [tensor.name for tensor in answer.tensors] == ["MASK"]
         np.testing.assert_array_equal(answer.tensors[0].values, 2 * request.images)
 
 
-def test_first_request_is_answered_before_later_rows_run(adapter: type[Any], tmp_path: Path) -> None:
+class _Gates:
+    """Holds the rows of chosen requests back before they run; `used` is what each row ran on."""
+
+    def __init__(self, model: Any) -> None:
+        self.opened: dict[int, threading.Event] = {}
+        self.used: list[tuple[int, Any]] = []
+        self._run = model._run
+        model._run = self._held_run
+
+    def hold(self, request: _Request) -> threading.Event:
+        return self.opened.setdefault(id(request), threading.Event())
+
+    def _held_run(self, answer: Any, row: int, stream: Any, request: Any) -> None:
+        asked = id(answer._sender)  # the fake request is its own sender
+        self.used.append((asked, request))
+        if asked in self.opened:
+            assert self.opened[asked].wait(10)
+        self._run(answer, row, stream, request)
+
+
+def _sent(request: _Request) -> bool:
+    """Whether the request is answered within ten seconds."""
+    end = time.monotonic() + 10
+    while not request.sent and time.monotonic() < end:
+        time.sleep(0.001)
+    return bool(request.sent)
+
+
+def test_rows_begin_beside_those_of_requests_before_them(adapter: type[Any], tmp_path: Path) -> None:
     model = _served(adapter, tmp_path, streams="2")
-    order: list[_Request] = []
-    requests = [_Request(_images(2, seed), order) for seed in range(3)]
-    waiting: list[int] = []
-    run = model._run
-    model._run = lambda rows: (waiting.append(len(order)), run(rows))
-    model.execute(requests)
-    assert order == requests
-    assert waiting == [0, 1, 2]
+    gates = _Gates(model)
+    slow, quick, later = (_Request(_images(1, seed), []) for seed in range(3))
+    gate = gates.hold(slow)
+    model.execute([slow, quick])  # returns, since one stream is idle again
+    model.execute([later])
+    assert _sent(quick)
+    assert _sent(later)
+    assert not slow.sent
+    gate.set()
+    assert _sent(slow)
+    model.finalize()
+
+
+def test_it_takes_no_requests_while_every_stream_is_busy(adapter: type[Any], tmp_path: Path) -> None:
+    model = _served(adapter, tmp_path, streams="2")
+    gates = _Gates(model)
+    held = [_Request(_images(1, seed), []) for seed in range(2)]
+    opened = [gates.hold(request) for request in held]
+    taking = threading.Thread(target=model.execute, args=(held,))
+    taking.start()
+    taking.join(0.2)
+    assert taking.is_alive()
+    opened[1].set()
+    taking.join(10)
+    assert not taking.is_alive()
+    assert [len(request.sent) for request in held] == [0, 1]
+    opened[0].set()
+    model.finalize()
+    assert held[0].sent
+
+
+def test_only_a_row_that_is_alone_has_all_threads(adapter: type[Any], tmp_path: Path) -> None:
+    model = _served(adapter, tmp_path, streams="2")
+    gates = _Gates(model)
+    first, second, third = (_Request(_images(1, seed), []) for seed in range(3))
+    gate = gates.hold(first)
+    model.execute([first])
+    model.execute([second])
+    assert _sent(second)
+    gate.set()
+    assert _sent(first)
+    model.execute([third])
+    model.finalize()
+    assert [request is model._alone for _, request in gates.used] == [True, False, True]
 
 
 @pytest.mark.parametrize("streams", ["1", "2"])
@@ -126,6 +193,7 @@ def test_a_failing_row_fails_its_request_alone(adapter: type[Any], tmp_path: Pat
     order: list[_Request] = []
     good, bad = [_Request(_images(2, seed), order) for seed in (0, 1)], _Request(np.zeros((3, 1, 2, 2), "f4"), order)
     model.execute([good[0], bad, good[1]])
+    model.finalize()
     assert len(bad.sent) == 1
     assert "RuntimeError" in str(bad.sent[0].error)
     for request in good:

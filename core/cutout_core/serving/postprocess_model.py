@@ -9,7 +9,7 @@ import numpy as np
 import triton_python_backend_utils as pb_utils
 
 from cutout_core.contract import Limits, RowMeta
-from cutout_core.imaging.batch import BatchMapper, limit_threads
+from cutout_core.imaging.batch import BatchMapper, take_idle_cores
 from cutout_core.imaging.postprocess import PostprocessSettings, RowInput
 
 
@@ -26,15 +26,15 @@ class PostprocessModel:
         limits = Limits(int(self.text["max_bytes"]), int(self.text["max_pixels"]))
         uncertified = frozenset(self.text["uncertified"].split())
         self.settings = PostprocessSettings(limits=limits, precision=precision, uncertified=uncertified)
-        threads, instances = int(self.text["threads"]), int(config["instance_group"][0]["count"])
-        limit_threads(threads)  # a row alone has all of them
-        self.mapper = BatchMapper(max(1, threads // instances))
+        self._threads, instances = int(self.text["threads"]), int(config["instance_group"][0]["count"])
+        self.mapper = BatchMapper(max(1, self._threads // instances))
 
     def work(self, rows: list[RowInput]) -> list[tuple[bytes, RowMeta]]:
         """The result and META of each row, in order."""
         raise NotImplementedError
 
     def execute(self, requests: list[Any]) -> list[Any]:
+        take_idle_cores(self._threads)
         rows = [_rows(request) for request in requests]
         done = iter(self.work([row for request_rows in rows for row in request_rows]))
         return [_response([next(done) for _ in request_rows]) for request_rows in rows]

@@ -9,7 +9,7 @@ import numpy as np
 import triton_python_backend_utils as pb_utils
 
 from cutout_core.contract import Limits
-from cutout_core.imaging.batch import BatchMapper, limit_threads
+from cutout_core.imaging.batch import BatchMapper, take_idle_cores
 from cutout_core.imaging.normalize import NetworkInput
 from cutout_core.imaging.preprocess import PreprocessSettings, preprocess_row
 
@@ -22,10 +22,11 @@ class TritonPythonModel:
         text = {key: value["string_value"] for key, value in config.items()}
         limits = Limits(int(text["max_bytes"]), int(text["max_pixels"]))
         self._settings = PreprocessSettings(limits, *(_recipe(text, e) for e in ("segmentation", "segmentation_high")))
-        limit_threads(int(text["threads"]))
-        self._mapper = BatchMapper(int(text["threads"]))
+        self._threads = int(text["threads"])
+        self._mapper = BatchMapper(self._threads)
 
     def execute(self, requests: list[Any]) -> list[Any]:
+        take_idle_cores(self._threads)
         rows = [[(*row, frozenset(r.requested_output_names())) for row in _rows(r)] for r in requests]
         flat = [row for request_rows in rows for row in request_rows]
         work = self._mapper.map(lambda row: preprocess_row(row[0], row[1], self._settings, row[2]), flat)

@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import cv2
 import pytest
 
-from cutout_core.imaging.batch import BatchMapper, limit_threads
+from cutout_core.imaging import batch
+from cutout_core.imaging.batch import BatchMapper, limit_threads, take_idle_cores
 
 
 @pytest.fixture
@@ -40,3 +42,27 @@ def test_rows_run_at_the_same_time() -> None:
 def test_limit_threads_is_opencvs() -> None:
     limit_threads(1)
     assert cv2.getNumThreads() == 1
+
+
+@pytest.mark.usefixtures("_restored_threads")
+@pytest.mark.parametrize(
+    ("load", "threads"),
+    [
+        ("0.10 0.20 0.30 1/500 77\n", 4),  # only the reader itself
+        ("0.10 0.20 0.30 7/500 77\n", 2),
+        ("0.10 0.20 0.30 8/500 77\n", 1),
+        ("9.10 0.20 0.30 30/500 77\n", 1),
+        ("0.00 0.00 0.00 0/0 0\n", 4),  # what a sandbox may show
+        ("nothing of the kind", 4),
+        (None, 4),
+    ],
+)
+def test_opencv_has_the_cores_that_are_idle(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, load: str | None, threads: int
+) -> None:
+    monkeypatch.setattr(batch, "_LOAD", tmp_path / "loadavg")
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    if load is not None:
+        (tmp_path / "loadavg").write_text(load)
+    take_idle_cores(4)
+    assert cv2.getNumThreads() == threads
