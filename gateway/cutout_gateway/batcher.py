@@ -1,9 +1,10 @@
 """Micro-batching driven by free slots.
 
-A fixed number of batches may be in flight to each ensemble, so that a slow one never holds up another. Whenever a slot
-frees, or a row arrives while one is free, a batch is cut from what waits; so an idle service adds no delay, and batch
-size follows the load without a timer. Rows that expired or whose caller left are dropped and counted before a batch is
-cut. This file knows neither HTTP nor Triton.
+A fixed number of batches may be in flight to each ensemble, so that a slow one never holds up another. The last of
+three slots or more is for small photos, whose time goes into the networks. Whenever a slot frees, or a row arrives
+while one is free, a batch is cut from what waits; so an idle service adds no delay, and batch size follows the load
+without a timer. Rows that expired or whose caller left are dropped and counted before a batch is cut. This file knows
+neither HTTP nor Triton.
 """
 
 from __future__ import annotations
@@ -41,6 +42,10 @@ class RowResult:
     meta: RowMeta
 
 
+#: The last slot is taken while the photos in flight have at most so many pixels for each place in all slots. On two
+#: cores a third batch of 0.26 MP photos brings 4 % more images; of 4 and 12 MP it made the slowest 5 % wait longer.
+_SMALL_PIXELS = 1_000_000
+
 #: Runs one batch on an ensemble until the deadline (time.monotonic() seconds); one result per row, in order.
 RunBatch = Callable[[str, Sequence[Row], float], Awaitable[Sequence[RowResult]]]
 
@@ -65,6 +70,7 @@ class _Entry:
 @dataclass(slots=True, eq=False)
 class _Batch:
     live: int
+    pixels: int
     task: asyncio.Task[None] | None = field(default=None)
 
 
@@ -92,6 +98,7 @@ class Batcher:
         self._max_pixels = max_pixels
         self._queues: dict[str, deque[_Entry]] = {}
         self._busy: Counter[str] = Counter()
+        self._pixels: Counter[str] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -149,10 +156,17 @@ class Batcher:
     def _cut(self, ensemble: str) -> None:
         """Starts batches while one of the ensemble's slots is free and something waits for it."""
         queue = self._queues[ensemble]
-        while queue and self._busy[ensemble] < self._slots:
-            entries = self._take(queue, self._max_rows_of.get(ensemble, self._max_rows))
+        max_rows = self._max_rows_of.get(ensemble, self._max_rows)
+        while queue and self._has_slot(ensemble, queue[0].row, max_rows):
+            entries = self._take(queue, max_rows)
             if entries:
                 self._start(ensemble, entries)
+
+    def _has_slot(self, ensemble: str, row: Row, max_rows: int) -> bool:
+        busy = self._busy[ensemble]
+        if busy + 1 == self._slots > 2:
+            return self._pixels[ensemble] + row.pixels <= _SMALL_PIXELS * self._slots * max_rows
+        return busy < self._slots
 
     def _take(self, queue: deque[_Entry], max_rows: int) -> list[_Entry]:
         now = time.monotonic()
@@ -175,14 +189,15 @@ class Batcher:
 
     def _start(self, ensemble: str, entries: list[_Entry]) -> None:
         now = time.monotonic()
-        batch = _Batch(live=len(entries))
+        batch = _Batch(live=len(entries), pixels=sum(entry.row.pixels for entry in entries))
         for entry in entries:
             entry.started, entry.batch = now, batch
         self._busy[ensemble] += 1
+        self._pixels[ensemble] += batch.pixels
         self._observer.batch_started(ensemble, len(entries))
         batch.task = asyncio.create_task(self._run_batch(ensemble, entries))
         self._tasks.add(batch.task)
-        batch.task.add_done_callback(lambda task: self._finish(task, ensemble, entries))
+        batch.task.add_done_callback(lambda task: self._finish(task, ensemble, entries, batch))
 
     async def _run_batch(self, ensemble: str, entries: list[_Entry]) -> None:
         rows = [entry.row for entry in entries]
@@ -193,10 +208,11 @@ class Batcher:
             if not entry.future.done():
                 entry.future.set_result(result)
 
-    def _finish(self, task: asyncio.Task[None], ensemble: str, entries: list[_Entry]) -> None:
+    def _finish(self, task: asyncio.Task[None], ensemble: str, entries: list[_Entry], batch: _Batch) -> None:
         """Frees the slot and resolves every future on every path."""
         self._tasks.discard(task)
         self._busy[ensemble] -= 1
+        self._pixels[ensemble] -= batch.pixels
         error: BaseException | None
         error = CutoutError(ErrorCode.SHUTTING_DOWN) if task.cancelled() else task.exception()
         if error is not None:

@@ -104,7 +104,7 @@ class Settings(BaseSettings):
     stream_wait_s: float = Field(10.0, ge=0, le=3600)
     """How long an item of a stream waits for a place in a full server before it is refused, seconds."""
     batch_slots: int = Field(3, ge=1, le=64)
-    """Batches in flight to Triton at once, of each quality."""
+    """Batches in flight to Triton at once, of each quality; from three on the last is for photos of 1 MP or less."""
     max_batch_rows: int = Field(0, ge=0, le=MAX_BATCH_SIZE)
     """Images in one batch; 0: as many as cores, from 2 to 8; with a GPU 8."""
     max_batch_rows_high: int = Field(2, ge=1, le=MAX_BATCH_SIZE)

@@ -106,6 +106,32 @@ async def test_an_ensemble_never_waits_for_another_ones_slots() -> None:
     assert len(engine.batches) == 5
 
 
+@pytest.mark.parametrize(
+    ("slots", "megapixels", "batches"),
+    [
+        (3, [0.9] * 6, 3),
+        (3, [1.0] * 6, 3),
+        (3, [1.5] * 6, 3),  # 3 + 1.5 of the 6 MP that three batches of two may have
+        (3, [4.0] * 6, 2),
+        (3, [0.2, 0.2, 4.0, 1.0, 0.2, 0.2], 3),
+        (3, [0.2, 4.0, 4.0, 0.2, 0.2], 2),
+        (2, [4.0] * 6, 2),
+        (1, [4.0] * 6, 1),
+        (4, [12.0] * 8, 3),
+    ],
+)
+async def test_the_last_of_many_slots_is_for_small_photos(slots: int, megapixels: list[float], batches: int) -> None:
+    engine = Engine()
+    engine.gate.clear()
+    batcher = Batcher(engine.run, Observer(), slots=slots, max_rows=2, max_pixels=100_000_000)
+    tasks = [asyncio.create_task(batcher.submit("fast", row(pixels=int(n * 1e6)))) for n in megapixels]
+    await settle()
+    assert len(engine.batches) == batches
+    engine.gate.set()
+    await asyncio.gather(*tasks)
+    assert sum(len(rows) for _, rows in engine.batches) == len(megapixels)
+
+
 async def test_an_ensemble_may_have_smaller_batches() -> None:
     engine = Engine()
     engine.gate.clear()
