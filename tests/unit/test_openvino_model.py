@@ -199,3 +199,18 @@ def test_a_failing_row_fails_its_request_alone(adapter: type[Any], tmp_path: Pat
     for request in good:
         (answer,) = request.sent
         np.testing.assert_array_equal(answer.tensors[0].values, 2 * request.images)
+
+
+def test_an_answer_that_cannot_be_made_is_an_error(
+    adapter: type[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_room(name: str, values: Any) -> None:
+        raise MemoryError("no shared memory")
+
+    model = _served(adapter, tmp_path, streams="2")
+    monkeypatch.setattr(sys.modules["triton_python_backend_utils"], "Tensor", no_room)
+    request = _Request(_images(3, 0), [])
+    model.execute([request])
+    model.finalize()
+    (answer,) = request.sent
+    assert "no shared memory" in str(answer.error)

@@ -73,7 +73,10 @@ class OpenVinoModel:
             return
         finally:
             self._idle.put(stream)
-        answer.put(row, output)
+        try:
+            answer.put(row, output)
+        except Exception as error:  # no shared memory for the answer, say; nobody reads what a thread raises
+            answer.fail(error)
 
 
 class _Answer:
