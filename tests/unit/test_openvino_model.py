@@ -139,6 +139,23 @@ def _sent(request: _Request) -> bool:
     return bool(request.sent)
 
 
+def test_first_request_is_answered_before_later_rows_run(adapter: type[Any], tmp_path: Path) -> None:
+    model = _served(adapter, tmp_path, streams="2")
+    gates = _Gates(model)
+    order: list[_Request] = []
+    requests = [_Request(_images(2, seed), order) for seed in range(3)]
+    gate = gates.hold(requests[1])
+    taking = threading.Thread(target=model.execute, args=(requests,))
+    taking.start()
+    assert _sent(requests[0])
+    assert order == requests[:1]
+    gate.set()
+    taking.join(10)
+    model.finalize()
+    assert sorted(map(id, order)) == sorted(map(id, requests))
+    assert [len(request.sent) for request in requests] == [1, 1, 1]
+
+
 def test_rows_begin_beside_those_of_requests_before_them(adapter: type[Any], tmp_path: Path) -> None:
     model = _served(adapter, tmp_path, streams="2")
     gates = _Gates(model)
