@@ -44,7 +44,7 @@ class Answer:
     early: bool = False
     trickle_s: float = 0.0
     warnings: tuple[str, ...] = ()
-    confidence: float = 0.875
+    confidence: float = 0.9375
     subject: bool = True
 
     @property

@@ -75,7 +75,7 @@ def test_a_result_is_whole(caller: Caller, server: ScriptedServer) -> None:
     assert (result.data, result.content_type) == (RESULT, "image/png")
     assert (result.width, result.height, result.source_width, result.source_height) == (40, 30, 80, 60)
     assert (result.source_format, result.quality, result.request_id) == ("jpeg", "standard", "id-1")
-    assert (result.mode, result.confidence) == ("portrait", 0.875)
+    assert (result.mode, result.confidence) == ("portrait", 0.9375)
     assert (result.subject, result.coverage) == (Box(1, 2, 30, 20), 0.25)
     assert result.warnings == ("animated_first_frame", "color_profile_ignored")
     assert result.timings_ms == TIMINGS

@@ -145,7 +145,7 @@ def test_a_result_that_a_person_should_look_at_is_named(
     server: ScriptedServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     photos("a.jpg", "b.jpg")
-    server.answers.extend([Answer(confidence=0.447), Answer(confidence=0.8)])
+    server.answers.extend([Answer(confidence=0.447), Answer(confidence=0.9)])
     assert main(["a.jpg", "b.jpg", "-o", "out", "-j", "1"]) == 0
     assert capsys.readouterr().err == "a.jpg: confidence 0.45: look at the result\n2 done\n"
 
@@ -172,7 +172,7 @@ def test_json_tells_each_image(server: ScriptedServer, capsys: pytest.CaptureFix
         "width": 40,
         "height": 30,
         "bytes": len(RESULT),
-        "confidence": 0.875,
+        "confidence": 0.9375,
         "warnings": ["no_subject"],
         "violations": [],
         "timings_ms": {"queue": 0.25, "engines": 12.5, "total": 20.0},

@@ -3,8 +3,10 @@
     python -m cutout_build.quality.calibration fit      prints the constants to paste
     python -m cutout_build.quality.calibration report   writes reports/calibration.{md,json} and the reliability curve
 
-The fit sees the training split only, the report shows the test split. Masks come from the cache after the first run;
-alphas are made anew, by the matting network's graph where it has been built, so that both follow that network.
+Each quality is fitted and measured by itself: its segmentation's masks, its alphas. The fit sees the training split
+only, the report shows the test split. Masks come from the cache after the first run; alphas are made anew, by the
+matting network's graph where it has been built, so that both follow that network. Of `high` it is the first look, on
+which confidence is decided.
 """
 
 from __future__ import annotations
@@ -23,9 +25,12 @@ from cutout_build.errors import BuildError
 from cutout_build.quality.calibration_data import Case, cases
 from cutout_build.quality.matting_graph import AlphaMaker
 from cutout_build.quality.metrics import iou, mae
+from cutout_core.contract.tensors import MATTING, QUALITY_ENGINES
 from cutout_core.imaging.confidence import GOOD_IOU, SIDE, features, judge
+from cutout_core.imaging.levels import mask_to_alpha
 from cutout_core.imaging.subject import has_subject
 
+Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 
 #: Ridge on the standardised weights, in units of one case: keeps them finite where the classes part perfectly.
@@ -55,15 +60,22 @@ class Outcome:
         return self.iou >= GOOD_IOU
 
 
-def outcomes(made: Iterable[Case], alphas: AlphaMaker) -> list[Outcome]:
-    """Judges every case. An alpha without a subject counts as empty, as it is served."""
-    return [_outcome(case, alphas) for case in made]
+def split_outcomes(split: str, quality: str, alphas: AlphaMaker) -> list[Outcome]:
+    """Judges all cases of a split by what `quality` makes of them."""
+    return outcomes(cases(split, QUALITY_ENGINES[quality][0]), quality, alphas)
 
 
-def _outcome(case: Case, alphas: AlphaMaker) -> Outcome:
+def outcomes(made: Iterable[Case], quality: str, alphas: AlphaMaker) -> list[Outcome]:
+    """Judges every case, whose mask is of the quality's segmentation. An alpha without a subject counts as empty, as
+    it is served."""
+    return [_outcome(case, quality, alphas) for case in made]
+
+
+def _outcome(case: Case, quality: str, alphas: AlphaMaker) -> Outcome:
     found = has_subject(case.mask)
-    alpha = alphas.alpha(case.rgb, case.mask)
-    judged = judge(case.mask, alpha, case.rgb)
+    matted = MATTING.name in QUALITY_ENGINES[quality]
+    alpha = alphas.alpha(case.rgb, case.mask) if matted else mask_to_alpha(case.mask)
+    judged = judge(case.mask, alpha, case.rgb, quality)
     served = alpha if found else np.zeros_like(alpha)
     small = [cv2.resize(square, (SIDE, SIDE), interpolation=cv2.INTER_AREA) for square in (case.mask, alpha)]
     return Outcome(
@@ -113,10 +125,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if options.command == "fit":
             alphas = AlphaMaker()
-            weights, empty = fit(outcomes(cases("train"), alphas))
             print(f"# alpha: {alphas.name}")
-            print(f"WEIGHTS = ({', '.join(f'{weight:.3f}' for weight in weights)})")
-            print(f"EMPTY_CONFIDENCE = {empty:.2f}")
+            for quality in QUALITY_ENGINES:
+                weights, empty = fit(split_outcomes("train", quality, alphas))
+                print(f"WEIGHTS[{quality!r}] = ({', '.join(f'{weight:.3f}' for weight in weights)})")
+                print(f"EMPTY_CONFIDENCE[{quality!r}] = {empty:.2f}")
         else:
             from cutout_build.quality.calibration_report import write_report
 

@@ -23,7 +23,7 @@ from cutout_build.quality.engine import Segmentation
 from cutout_build.quality.scenes import scenes
 from cutout_build.quality.stamps import split_of
 from cutout_core.contract.paths import cache_root
-from cutout_core.contract.tensors import ALPHA_SIZE
+from cutout_core.contract.tensors import ALPHA_SIZE, SEGMENTATION
 from cutout_core.imaging.resize import shrink
 
 UInt8 = NDArray[np.uint8]
@@ -60,8 +60,9 @@ class Source:
     truth: Float32 | None
 
 
-def cases(split: str) -> Iterator[Case]:
-    """All cases of one split: composites on small, medium and large canvases, then scenes without a subject."""
+def cases(split: str, model: str = SEGMENTATION.name) -> Iterator[Case]:
+    """All cases of one split: composites on small, medium and large canvases, then scenes without a subject. model:
+    `segmentation` or `segmentation_high`, whose masks they get."""
     column = ("train", "test").index(split)
     for floor, counts in CANVASES.items():
         count = counts[column]
@@ -72,11 +73,12 @@ def cases(split: str) -> Iterator[Case]:
                 Source(f"{made.stamp} {made.name}", made.jpeg, made.alpha)
                 for made in composites(split, count, SEED, floor)
             ),
+            model,
         )
-    yield from empty_cases(split)
+    yield from empty_cases(split, model)
 
 
-def empty_cases(split: str) -> Iterator[Case]:
+def empty_cases(split: str, model: str = SEGMENTATION.name) -> Iterator[Case]:
     """Scenes without a subject; all parts of one picture are on one side of the split."""
     yield from cached_cases(
         f"{split}-empty",
@@ -86,18 +88,19 @@ def empty_cases(split: str) -> Iterator[Case]:
             for scene in scenes(0, SEED)
             if not scene.has_subject and split_of(scene.name.partition(" part ")[0]) == split
         ),
+        model,
     )
 
 
-def cached_cases(name: str, kind: str, sources: Iterable[Source]) -> Iterator[Case]:
+def cached_cases(name: str, kind: str, sources: Iterable[Source], model: str = SEGMENTATION.name) -> Iterator[Case]:
     """The cases of one set, from the cache where the whole set is there; `sources` is read only where it is not.
 
-    The masks are those of the default segmentation engine in bf16, as it is served.
+    The masks are those of the model's default engine in bf16, as it is served.
     """
-    folder = cache_root() / "quality" / "calibration" / f"{VERSION}-{_graph_key()}" / name
+    folder = cache_root() / "quality" / "calibration" / f"{VERSION}-{_graph_key(model)}" / name
     if not folder.is_dir():
         folder.parent.mkdir(parents=True, exist_ok=True)
-        engine = Segmentation(threads=1)
+        engine = Segmentation(threads=1, model=model)
         with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
             for index, source in enumerate(tqdm(sources, desc=name, unit="image", leave=False)):
                 _save(Path(scratch) / f"{index:03d}.npz", _make(source, kind, engine))
@@ -116,9 +119,9 @@ def _save(path: Path, case: Case) -> None:
     np.savez_compressed(path, name=np.array(case.name), rgb=case.rgb, **levels)
 
 
-def _graph_key() -> str:
+def _graph_key(model: str) -> str:
     """The first digits of the checksum of the default engine's weights: another network gets masks of its own."""
-    (entry,) = (engine for engine in Catalogue.load().defaults() if engine.model == "segmentation")
+    (entry,) = (engine for engine in Catalogue.load().defaults(high=True) if engine.model == model)
     return entry.sources_sha256[:12]
 
 

@@ -10,8 +10,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from cutout_build.quality.calibration import Outcome, outcomes
-from cutout_build.quality.calibration_data import Case, cases
+from cutout_build.quality.calibration import Float32, Outcome, split_outcomes
+from cutout_build.quality.calibration_data import Case
 from cutout_build.quality.matting_graph import AlphaMaker
 from cutout_build.quality.mode_measure import choices, compare_modes
 from cutout_build.quality.reliability import reliability
@@ -19,13 +19,24 @@ from cutout_build.quality.reliability_plot import reliability_svg
 from cutout_build.quality.stamps import package_versions
 from cutout_build.quality.warning_cases import silhouette, warning_cases
 from cutout_core.contract import ResultWarning
-from cutout_core.contract.tensors import MODES
+from cutout_core.contract.tensors import DEFAULT_QUALITY, MODES, QUALITY_ENGINES
 from cutout_core.imaging.confidence import EMPTY_CONFIDENCE, GOOD_IOU, WEIGHTS, judge
 
 COMMAND = "python -m cutout_build.quality.calibration"
 BINS = 6
 #: Bounds of confidence below which someone might look at every result.
 REVIEW_BOUNDS = (0.5, 0.8, 0.9, 0.95)
+SPLITS = ("train", "test")
+#: What is told of each split: its name and its key in `Reliability`.
+FIGURES = (
+    ("share of good results", "good"),
+    ("expected calibration error", "expected_error"),
+    ("Brier score", "brier"),
+    ("Brier score of the best constant", "brier_constant"),
+    ("area under the ROC curve", "auc"),
+    ("rank correlation with IoU", "rank_iou"),
+    ("rank correlation with MAE", "rank_mae"),
+)
 WARNINGS = (
     ResultWarning.LOW_CONTRAST_EDGE,
     ResultWarning.SUBJECT_TOUCHES_BORDER,
@@ -37,7 +48,7 @@ WARNINGS = (
 def write_report(folder: Path, images: Path) -> Path:
     """Measures everything and writes the report and `reliability.svg`; folders are made. The page's path."""
     alphas = AlphaMaker()
-    rows = {split: outcomes(cases(split), alphas) for split in ("train", "test")}
+    rows = {quality: {split: split_outcomes(split, quality, alphas) for split in SPLITS} for quality in QUALITY_ENGINES}
     data = {
         "command": f"{COMMAND} report",
         "alpha": alphas.name,
@@ -46,15 +57,21 @@ def write_report(folder: Path, images: Path) -> Path:
         "good_iou": GOOD_IOU,
         "weights": WEIGHTS,
         "empty_confidence": EMPTY_CONFIDENCE,
-        "confidence": {split: _confidence(part) for split, part in rows.items()},
-        "warnings": {split: [_false_alarms(part), *_warnings(split, alphas)] for split, part in rows.items()},
-        "mode": {split: choices(split) for split in rows},
+        "confidence": {
+            quality: {split: _confidence(part) for split, part in parts.items()} for quality, parts in rows.items()
+        },
+        "warnings": {
+            split: [_false_alarms(part), *_warnings(split, alphas)] for split, part in rows[DEFAULT_QUALITY].items()
+        },
+        "mode": {split: choices(split) for split in SPLITS},
         "mode_error": compare_modes("test", alphas) if alphas.has_network else None,
     }
     for path in (folder, images):
         path.mkdir(parents=True, exist_ok=True)
-    seen = [row for row in rows["test"] if row.found]
-    curve = reliability_svg(reliability(seen, BINS).bins, "Reliability of confidence, test split", f"IoU ≥ {GOOD_IOU}")
+    bins = {
+        quality: reliability([row for row in parts["test"] if row.found], BINS).bins for quality, parts in rows.items()
+    }
+    curve = reliability_svg(bins, "Reliability of confidence, test split", f"IoU ≥ {GOOD_IOU}")
     (images / "reliability.svg").write_text(curve, encoding="utf-8")
     (folder / "calibration.json").write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     page = folder / "calibration.md"
@@ -91,11 +108,15 @@ def _warnings(split: str, alphas: AlphaMaker) -> list[dict[str, Any]]:
             "kind": kind,
             "deserves": group[0][1],
             "count": len(group),
-            "true_alpha": _rates(judge(silhouette(c.truth), c.truth, c.rgb).warnings for c, _ in group),
-            "end_to_end": _rates(judge(c.mask, alphas.alpha(c.rgb, c.mask), c.rgb).warnings for c, _ in group),
+            "true_alpha": _rates(_warned(c, silhouette(c.truth), c.truth) for c, _ in group),
+            "end_to_end": _rates(_warned(c, c.mask, alphas.alpha(c.rgb, c.mask)) for c, _ in group),
         }
         for kind, group in groups.items()
     ]
+
+
+def _warned(case: Case, mask: Float32, alpha: Float32) -> tuple[ResultWarning, ...]:
+    return judge(mask, alpha, case.rgb, DEFAULT_QUALITY).warnings
 
 
 def _false_alarms(rows: Sequence[Outcome]) -> dict[str, Any]:
@@ -120,7 +141,7 @@ def _page(data: dict[str, Any]) -> str:
         [
             "# Confidence, warnings, automatic mode",
             "",
-            f"`{data['command']}` — alpha: {data['alpha']}; segmentation u2netp in bf16; OpenVINO {data['openvino']}; "
+            f"`{data['command']}` — alpha: {data['alpha']}; segmentation in bf16; OpenVINO {data['openvino']}; "
             + ", ".join(f"{name} {number}" for name, number in data["packages"].items())
             + ".",
             "",
@@ -132,18 +153,38 @@ def _page(data: dict[str, Any]) -> str:
 
 
 def _confidence_page(data: dict[str, Any]) -> list[str]:
-    test, train = data["confidence"]["test"], data["confidence"]["train"]
-    return [
+    lines = [
         "## Confidence",
         "",
-        f"The probability of IoU ≥ {data['good_iou']} with the truth (both cut at 0.5). Fitted on the training split's "
-        "composites and empty scenes, shown on the test split's, whose stamps and backdrops the fit has not seen. Each "
-        "stamp occurs several times, so that the intervals are rather too narrow.",
+        f"The probability of IoU ≥ {data['good_iou']} with the truth (both cut at 0.5). Fitted for each quality on the "
+        "training split's composites and empty scenes, shown on the test split's, whose stamps and backdrops the fit "
+        "has not seen. Each stamp occurs several times, so that the intervals are rather too narrow.",
         "",
         "![reliability curve](../docs/images/reliability.svg)",
         "",
         *_table(
-            ["confidence (mean)", "results", f"IoU ≥ {data['good_iou']}", "95 % interval", "IoU", "MAE × 10³"],
+            ["test / training split", *(f"`{quality}`" for quality in data["confidence"])],
+            [
+                [
+                    label,
+                    *(f"{part['test'][key]:.3f} / {part['train'][key]:.3f}" for part in data["confidence"].values()),
+                ]
+                for label, key in FIGURES
+            ],
+        ),
+        "",
+    ]
+    for quality, part in data["confidence"].items():
+        lines += _quality_page(quality, part["test"], part["train"], data["good_iou"])
+    return lines
+
+
+def _quality_page(quality: str, test: dict[str, Any], train: dict[str, Any], good_iou: float) -> list[str]:
+    return [
+        f"### `{quality}`",
+        "",
+        *_table(
+            ["confidence (mean)", "results", f"IoU ≥ {good_iou}", "95 % interval", "IoU", "MAE × 10³"],
             [
                 [
                     f"{b['confidence']:.3f}",
@@ -154,22 +195,6 @@ def _confidence_page(data: dict[str, Any]) -> list[str]:
                     f"{b['mae']:.1f}",
                 ]
                 for b in test["bins"]
-            ],
-        ),
-        "",
-        *_table(
-            ["", "test", "training"],
-            [
-                [label, *(f"{part[key]:.3f}" for part in (test, train))]
-                for label, key in (
-                    ("share of good results", "good"),
-                    ("expected calibration error", "expected_error"),
-                    ("Brier score", "brier"),
-                    ("Brier score of the best constant", "brier_constant"),
-                    ("area under the ROC curve", "auc"),
-                    ("rank correlation with IoU", "rank_iou"),
-                    ("rank correlation with MAE", "rank_mae"),
-                )
             ],
         ),
         "",
@@ -191,8 +216,8 @@ def _warnings_page(data: dict[str, Any]) -> list[str]:
     lines = [
         "## Warnings",
         "",
-        "Share of built photos that raise a warning: given the true alpha / end to end. A kind's own warning should be "
-        "raised, and none by ordinary photos. Thresholds were chosen on the training split.",
+        f"Share of built photos that raise a warning in `{DEFAULT_QUALITY}`: given the true alpha / end to end. A "
+        "kind's own warning should be raised, and none by ordinary photos. Thresholds are of the training split.",
     ]
     for split in ("test", "train"):
         lines += [

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 _SIZE, _LEFT, _TOP, _PLOT = (460, 470), 64, 34, 370
+#: One for each series: told apart without colour vision, too (M. Okabe, K. Ito, 2008).
+_COLORS = ("#0072b2", "#d55e00", "#009e73")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +24,9 @@ class Bin:
     mae: float
 
 
-def reliability_svg(bins: Sequence[Bin], title: str, goodness: str) -> str:
-    """An SVG document: one dot with its interval for each bin, and the diagonal of a perfect confidence."""
+def reliability_svg(series: Mapping[str, Sequence[Bin]], title: str, goodness: str) -> str:
+    """An SVG document: one dot with its interval for each bin of up to three series, and the diagonal of a perfect
+    confidence."""
     width, height = _SIZE
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
@@ -39,11 +42,18 @@ def reliability_svg(bins: Sequence[Bin], title: str, goodness: str) -> str:
             _text(x, _TOP + _PLOT + 18, f"{tick:.1f}", "middle"),
             _text(_LEFT - 8, y + 4, f"{tick:.1f}", "end"),
         ]
-    for group in bins:
-        x, y = _place(group.confidence, group.good)
+    for number, ((name, bins), color) in enumerate(zip(series.items(), _COLORS, strict=False)):
+        for group in bins:
+            x, y = _place(group.confidence, group.good)
+            parts += [
+                _line((group.confidence, group.low), (group.confidence, group.high), color),
+                f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" fill="{color}"><title>{name}: {group.count} results</title>'
+                "</circle>",
+            ]
+        left, down = _LEFT + 16, _TOP + 22 + 20 * number
         parts += [
-            _line((group.confidence, group.low), (group.confidence, group.high), "#1769aa"),
-            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" fill="#1769aa"><title>{group.count} results</title></circle>',
+            f'<rect x="{left}" y="{down - 10}" width="10" height="10" fill="{color}"/>',
+            _text(left + 18, down, name, "start"),
         ]
     middle = _TOP + _PLOT / 2
     parts += [

@@ -4,9 +4,10 @@
 intersection over union (IoU) of at least GOOD_IOU, or, where nothing was found, that there is nothing to find. Who
 sends every result below some bound to a person can read from the bound how many misses remain.
 
-It is a logistic regression on features that need no ground truth, fitted on the benchmark's training split and checked
-on its test split (reports/calibration.md). `python -m cutout_build.quality.calibration fit` prints its constants, which
-belong to the default segmentation and to that split's mixture of one empty scene to two and a half subjects.
+It is a logistic regression on features that need no ground truth, fitted for each quality on the benchmark's training
+split and checked on its test split (reports/calibration.md). `python -m cutout_build.quality.calibration fit` prints
+its constants, which belong to the default engines and to that split's mixture of one empty scene to two and a half
+subjects.
 
 **Warnings** are rules with a threshold each; the same report has their rates of hits and false alarms.
 """
@@ -32,10 +33,14 @@ SIDE, COLOR_SIDE = 256, 128
 
 #: IoU from which a result counts as good.
 GOOD_IOU = 0.9
-#: The regression: a bias, then one weight for each of `features`.
-WEIGHTS = (-5.952, 2.693, -1.055)
-#: Probability that a photo in which nothing was found holds nothing.
-EMPTY_CONFIDENCE = 0.99
+#: The regression of each quality: a bias, then one weight for each of `features`.
+WEIGHTS = {
+    "fast": (-6.380, 2.489, -0.950),
+    "standard": (-5.757, 2.603, -1.140),
+    "high": (-5.154, 2.759, -0.654),
+}
+#: Probability that a photo in which a quality found nothing holds nothing.
+EMPTY_CONFIDENCE = {"fast": 0.99, "standard": 0.99, "high": 0.99}
 
 #: `low_contrast_edge`: the edge is weak where subject and background beside it differ by less than the first (ΔE of CIE
 #: 1976 in OpenCV's 8-bit L*a*b*); the warning comes from the second on, the weak share of the outline.
@@ -57,17 +62,18 @@ class Judgement:
     warnings: tuple[ResultWarning, ...]
 
 
-def judge(mask: Float32, alpha: Float32, rgb: UInt8) -> Judgement:
+def judge(mask: Float32, alpha: Float32, rgb: UInt8, quality: str) -> Judgement:
     """Confidence and warnings of one result, before it is brought to full size.
 
     mask: float32 [S, S] in 0..1, the segmentation's. alpha: float32 [S, S] in 0..1, the result's. rgb: uint8
-    [h, w, 3], the whole photo squeezed to a square. All three may have any side from 128 on. Where the mask shows no
-    subject the warnings are empty: `no_subject` is told where the alpha is emptied.
+    [h, w, 3], the whole photo squeezed to a square. All three may have any side from 128 on. quality: one of
+    `contract.tensors.QUALITY_ENGINES`, whose mask and alpha these are. Where the mask shows no subject the warnings are
+    empty: `no_subject` is told where the alpha is emptied.
     """
     if not has_subject(mask):
-        return Judgement(EMPTY_CONFIDENCE, ())
+        return Judgement(EMPTY_CONFIDENCE[quality], ())
     small_mask, small_alpha = _small(mask), _small(alpha)
-    score = sum(map(mul, WEIGHTS, (1.0, *features(small_mask, small_alpha))))
+    score = sum(map(mul, WEIGHTS[quality], (1.0, *features(small_mask, small_alpha))))
     rules = (
         (ResultWarning.LOW_CONTRAST_EDGE, weak_edge(small_alpha, rgb) >= MIN_WEAK),
         (ResultWarning.SUBJECT_TOUCHES_BORDER, border_contact(small_alpha) >= MIN_BORDER),

@@ -21,7 +21,7 @@ from cutout_core.imaging.jpeg_decode import decode_jpeg, load_with_pillow, scale
 from cutout_core.imaging.jpeg_file import read_jpeg, refuse_scan_bomb
 from cutout_core.imaging.orientation import Extent, apply_orientation, orient_extent
 from cutout_core.imaging.pillow_image import open_image
-from cutout_core.imaging.pixels import image_arrays
+from cutout_core.imaging.pixels import image_arrays, profile_of, unless_opaque
 from cutout_core.imaging.png_decode import decode_png
 from cutout_core.imaging.png_file import only_needed_chunks
 from cutout_core.imaging.quiet import quiet_pillow
@@ -130,10 +130,7 @@ def _decode_png(
     if decoded is None:
         return None
     rgb, alpha = decoded
-    if icc is not None and profile_space(icc) != "RGB":
-        warnings.append(ResultWarning.COLOR_PROFILE_IGNORED)
-        icc = None
-    return rgb, None if alpha is None or alpha.min() == 255 else alpha, icc
+    return rgb, unless_opaque(alpha), profile_of("RGB", icc, warnings)
 
 
 def _load(data: bytes, format_name: str) -> ImageFile.ImageFile:

@@ -35,7 +35,21 @@ def image_arrays(image: Image.Image, warnings: list[ResultWarning]) -> tuple[UIn
     else:
         alpha = None
     rgb, icc = _rgb(image, icc, mode in _GREY, warnings)
-    return rgb, None if alpha is None or alpha.min() == 255 else alpha, icc
+    return rgb, unless_opaque(alpha), icc
+
+
+def unless_opaque(alpha: UInt8 | None) -> UInt8 | None:
+    """uint8 [H, W], or None where there is none or every pixel of it is opaque."""
+    return None if alpha is None or alpha.min() == 255 else alpha
+
+
+def profile_of(space: str, icc: bytes | None, warnings: list[ResultWarning]) -> bytes | None:
+    """The profile where its colours are in `space` (ICC.1, 7.2.6: "RGB", "GRAY", "CMYK"); another one is left out, with
+    COLOR_PROFILE_IGNORED."""
+    if icc is None or profile_space(icc) == space:
+        return icc
+    warnings.append(ResultWarning.COLOR_PROFILE_IGNORED)
+    return None
 
 
 def _rgb(
@@ -43,9 +57,7 @@ def _rgb(
 ) -> tuple[UInt8, bytes | None]:
     """RGB pixels and the profile that goes with them, from an image without transparency."""
     wanted = "CMYK" if image.mode == "CMYK" else "GRAY" if is_grey else "RGB"
-    if icc is not None and profile_space(icc) != wanted:
-        warnings.append(ResultWarning.COLOR_PROFILE_IGNORED)
-        icc = None
+    icc = profile_of(wanted, icc, warnings)
     if icc is not None and wanted != "RGB":
         converted = image_to_srgb(image if wanted == "CMYK" else image.convert("L"), icc)
         if converted is not None:

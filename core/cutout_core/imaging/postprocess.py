@@ -159,8 +159,8 @@ def _first_look(draft: Draft, photo: Photo, row: RowInput, settings: Postprocess
     """The alpha of the networks' one look at the whole photo: judged, at full size, and empty without a subject."""
     mask = _square(row.mask)
     alpha = mask_to_alpha(mask) if row.alpha is None else _square(row.alpha)
-    judgement = judge(mask, alpha, photo.grid)
     meta = draft.meta
+    judgement = judge(mask, alpha, photo.grid, meta.quality)
     meta.confidence = judgement.confidence
     for warning in judgement.warnings:
         meta.warn(warning)

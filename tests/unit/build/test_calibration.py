@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from cutout_build.quality.mode_cases import ModeCase
 from cutout_build.quality.reliability import reliability, spearman, wilson
 from cutout_build.quality.reliability_plot import reliability_svg
 from cutout_core.contract import ResultWarning
+from cutout_core.contract.tensors import QUALITY_ENGINES
 from cutout_core.imaging import confidence
 from cutout_core.imaging.confidence import EMPTY_CONFIDENCE, judge
 from cutout_core.imaging.levels import mask_to_alpha
@@ -113,12 +115,22 @@ def test_wilson_interval() -> None:
 def test_curve_is_an_svg_with_a_dot_for_each_bin() -> None:
     rows = [outcome(index / 60, 1.0 if index > 20 else 0.2) for index in range(60)]
     figures = reliability(rows, 6)
-    root = ET.fromstring(reliability_svg(figures.bins, "a < b", "IoU ≥ 0.9"))
+    root = ET.fromstring(reliability_svg({"fast": figures.bins}, "a < b", "IoU ≥ 0.9"))
     dots = root.findall(".//{http://www.w3.org/2000/svg}circle")
     heights = [float(dot.attrib["cy"]) for dot in dots]
     assert len(dots) == 6
     assert heights == sorted(heights, reverse=True)
     assert "a < b" in "".join(root.itertext())
+
+
+def test_curve_tells_its_series_apart() -> None:
+    """Each has a colour of its own, and its name beside it."""
+    rows = [outcome(index / 60, 1.0 if index > 20 else 0.2) for index in range(60)]
+    series = {name: reliability(rows, bins).bins for name, bins in (("fast", 3), ("standard", 4), ("high", 5))}
+    root = ET.fromstring(reliability_svg(series, "title", "good"))
+    colors = Counter(dot.attrib["fill"] for dot in root.findall(".//{http://www.w3.org/2000/svg}circle"))
+    assert sorted(colors.values()) == [3, 4, 5]
+    assert set(series) <= {text.text for text in root.iter("{http://www.w3.org/2000/svg}text")}
 
 
 def stamp(color: tuple[int, int, int]) -> UInt8:
@@ -138,7 +150,8 @@ def test_built_photo_raises_its_own_warning_and_no_other(kind: str) -> None:
         color, alpha, behind = build([stamp((200, 60, 40)), stamp((40, 60, 200))], ground, rng)
         photo = np.clip(alpha[..., None] * color + (1 - alpha[..., None]) * behind, 0, 255).astype(np.uint8)
         assert 0 <= alpha.min() <= alpha.max() <= 1
-        assert judge(warning_cases.silhouette(alpha), alpha, photo).warnings == ((warning,) if warning else ())
+        judged = judge(warning_cases.silhouette(alpha), alpha, photo, "standard")
+        assert judged.warnings == ((warning,) if warning else ())
 
 
 def test_every_warning_of_the_judge_is_built() -> None:
@@ -156,7 +169,7 @@ class OneMask:
 
     calls = 0
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, model: str) -> None:
         self.manifest = type("Manifest", (), {"divide_by_max": True})
 
     def input_from(self, rgb: UInt8, *_: object) -> UInt8:
@@ -208,19 +221,21 @@ def test_set_that_breaks_off_leaves_nothing(cache: Path) -> None:
     assert len(list(cached_cases("set", "kind", photos(2)))) == 2
 
 
-def test_outcome_of_a_right_a_wrong_and_an_empty_result() -> None:
+@pytest.mark.parametrize("quality", QUALITY_ENGINES)
+def test_outcome_of_a_right_a_wrong_and_an_empty_result(quality: str) -> None:
     shape = np.zeros((SIDE, SIDE), np.float32)
     cv2.circle(shape, (256, 256), 150, 1, cv2.FILLED)
     nothing, rgb = np.zeros_like(shape), np.full((SIDE, SIDE, 3), 128, np.uint8)
     right, wrong, empty = outcomes(
         [Case("a", "k", shape, rgb, shape), Case("b", "k", shape, rgb, nothing), Case("c", "k", nothing, rgb, nothing)],
+        quality,
         AlphaMaker(Path("no such graph")),
     )
     assert (right.iou, wrong.iou, empty.iou) == (1, 0, 1)
     assert (right.good, wrong.good, empty.good) == (True, False, True)
     assert right.confidence == wrong.confidence > 0.9
-    assert (empty.found, empty.features, empty.confidence) == (False, (), EMPTY_CONFIDENCE)
-    assert len(right.features) + 1 == len(confidence.WEIGHTS)
+    assert (empty.found, empty.features, empty.confidence) == (False, (), EMPTY_CONFIDENCE[quality])
+    assert len(right.features) + 1 == len(confidence.WEIGHTS[quality])
 
 
 def test_alpha_without_a_graph_is_that_of_fast() -> None:

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from cutout_core.contract import ResultWarning
+from cutout_core.contract.tensors import QUALITY_ENGINES
 from cutout_core.imaging import confidence
-from cutout_core.imaging.confidence import EMPTY_CONFIDENCE, Judgement, judge
+from cutout_core.imaging.confidence import EMPTY_CONFIDENCE, WEIGHTS, Judgement, judge
 from cutout_core.imaging.levels import mask_to_alpha
 
 Float32 = NDArray[np.float32]
@@ -34,7 +35,15 @@ def painted(alpha: Float32, subject: tuple[int, int, int] = RED, ground: tuple[i
 
 
 def judged(mask: Float32, alpha: Float32 | None = None) -> Judgement:
-    return judge(mask, mask_to_alpha(mask) if alpha is None else alpha, painted(mask))
+    return judge(mask, mask_to_alpha(mask) if alpha is None else alpha, painted(mask), "standard")
+
+
+def test_every_quality_has_its_own_constants() -> None:
+    assert set(WEIGHTS) == set(EMPTY_CONFIDENCE) == set(QUALITY_ENGINES)
+    mask = disc()
+    given = {quality: judge(mask, mask, painted(mask), quality).confidence for quality in QUALITY_ENGINES}
+    assert len(set(given.values())) == len(QUALITY_ENGINES)
+    assert min(given.values()) > 0.9
 
 
 def test_clear_subject_is_trusted_and_raises_nothing() -> None:
@@ -66,13 +75,13 @@ def test_confidence_falls_as_the_mask_gets_worse(weaken: str) -> None:
 
 def test_nothing_found_has_its_own_confidence_and_no_warning() -> None:
     empty = np.zeros((SIDE, SIDE), np.float32)
-    assert judged(empty) == Judgement(EMPTY_CONFIDENCE, ())
-    assert judged(np.full_like(empty, 0.3)) == Judgement(EMPTY_CONFIDENCE, ())
+    assert judged(empty) == Judgement(EMPTY_CONFIDENCE["standard"], ())
+    assert judged(np.full_like(empty, 0.3)) == Judgement(EMPTY_CONFIDENCE["standard"], ())
 
 
 def test_edge_between_like_colors_is_told() -> None:
     mask = disc()
-    alike = judge(mask, mask, painted(mask, RED, (196, 44, 42)))
+    alike = judge(mask, mask, painted(mask, RED, (196, 44, 42)), "standard")
     assert alike.warnings == (ResultWarning.LOW_CONTRAST_EDGE,)
 
 
@@ -82,7 +91,7 @@ def test_half_the_edge_between_like_colors_is_told() -> None:
     shot[256:] = RED
     share = confidence.weak_edge(mask, shot)
     assert share == pytest.approx(0.5, abs=0.1)
-    assert ResultWarning.LOW_CONTRAST_EDGE in judge(mask, mask, shot).warnings
+    assert ResultWarning.LOW_CONTRAST_EDGE in judge(mask, mask, shot, "standard").warnings
 
 
 def test_weak_edge_of_nothing_and_of_everything_is_zero() -> None:
@@ -127,7 +136,7 @@ def test_alpha_from_the_mask_alone_is_never_see_through() -> None:
 
 def test_warnings_come_together_in_the_order_of_the_enum() -> None:
     mask = np.maximum(disc((120, 10), 70), disc((390, 256), 80))
-    raised = judge(mask, mask, painted(mask, RED, RED)).warnings
+    raised = judge(mask, mask, painted(mask, RED, RED), "standard").warnings
     assert raised == (
         ResultWarning.LOW_CONTRAST_EDGE,
         ResultWarning.SUBJECT_TOUCHES_BORDER,
@@ -139,7 +148,7 @@ def test_thumbnail_and_mask_may_have_other_sizes() -> None:
     mask = disc()
     small = cv2.resize(mask, (256, 256), interpolation=cv2.INTER_AREA)
     shot = cv2.resize(painted(mask), (320, 320), interpolation=cv2.INTER_AREA)
-    other, usual = judge(small, mask_to_alpha(small), shot), judged(mask)
+    other, usual = judge(small, mask_to_alpha(small), shot, "standard"), judged(mask)
     assert other.warnings == usual.warnings
     assert other.confidence == pytest.approx(usual.confidence, abs=0.05)
 
@@ -154,9 +163,9 @@ def test_any_mask_is_judged_in_range_and_the_same_twice(seed: int, blur: int, ga
     )
     rgb = rng.integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
     before = mask.copy(), alpha.copy(), rgb.copy()
-    result = judge(mask, alpha, rgb)
+    result = judge(mask, alpha, rgb, "standard")
     assert 0 <= result.confidence <= 1
     assert len(set(result.warnings)) == len(result.warnings)
-    assert judge(mask, alpha, rgb) == result
+    assert judge(mask, alpha, rgb, "standard") == result
     for now, then in zip((mask, alpha, rgb), before, strict=True):
         np.testing.assert_array_equal(now, then)
