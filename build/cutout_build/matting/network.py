@@ -7,7 +7,8 @@ Three stages:
    that each pixel knows the subject's colour F and the background's colour B near it. The compositing equation
    I = αF + (1 − α)B then gives a first α by projection, as the sampling methods do (Chuang et al., "A Bayesian
    Approach to Digital Matting", CVPR 2001), at full resolution and without any parameter. The certainties are learned
-   through it.
+   through it. How far colours spread on each side is carried along, so that a light vein of dark wood is not taken for
+   a hair of a light subject.
 3. A head on half resolution (sub-pixel output, Shi et al., CVPR 2016) weighs that estimate, its residual and the
    U-Net's features and corrects the mask.
 
@@ -33,6 +34,7 @@ STRIDE = 16
 _PULL_PUSH_LEVELS = 5
 _PRIOR = 0.05
 _MIN_CONTRAST = 0.01
+_MIN_VARIANCE = 0.002
 
 
 class MattingNetwork(nn.Module):
@@ -56,7 +58,7 @@ class MattingNetwork(nn.Module):
         self.decode_4 = Block(quarter)
         self.certain = nn.Conv2d(quarter, 2, 1)
         self.to_head = Conv(quarter, head, kernel=1)
-        self.head_in = Conv(head // 4 + 7 * 4, head)
+        self.head_in = Conv(head // 4 + 9 * 4, head)
         self.head_mode = nn.Conv2d(3, head, 1, bias=False)
         self.head_block = Block(head)
         self.head_out = nn.Conv2d(head, 4, 3, padding=1)
@@ -66,7 +68,7 @@ class MattingNetwork(nn.Module):
         nn.init.zeros_(self.head_out.bias)  # type: ignore[arg-type]
 
     def forward(self, image: Tensor, mask: Tensor, mode: Tensor) -> Tensor:
-        quarter_image = functional.avg_pool2d(image, 4)
+        quarter = torch.cat([functional.avg_pool2d(part, 4) for part in (image, _squared(image))], 1)
         low, high = seeds(mask)
         four = functional.pixel_unshuffle(torch.cat([image - 0.5, mask - 0.5], 1), 4)
         four = self.enter(self.stem(four) + self.mode(mode))
@@ -75,9 +77,9 @@ class MattingNetwork(nn.Module):
         eight = self.decode_8(self.join_8(torch.cat([_twice(sixteen), eight], 1)))
         four = self.decode_4(self.join_4(torch.cat([_twice(eight), four], 1)))
         certain = torch.sigmoid(self.certain(four))
-        subject = _resized(pull_push(quarter_image, certain[:, :1] * high), 4)
-        background = _resized(pull_push(quarter_image, certain[:, 1:] * low), 4)
-        evidence = torch.cat([image - 0.5, mask - 0.5, project(image, subject, background)], 1)
+        subject = _resized(colors(quarter, certain[:, :1] * high), 4)
+        background = _resized(colors(quarter, certain[:, 1:] * low), 4)
+        evidence = torch.cat([image - 0.5, mask - 0.5, explain(image, subject, background)], 1)
         fine = torch.cat([functional.pixel_unshuffle(evidence, 2), functional.pixel_shuffle(self.to_head(four), 2)], 1)
         fine = self.head_block(self.head_in(fine) + self.head_mode(mode))
         correction = functional.pixel_shuffle(self.head_out(fine), 2)
@@ -125,33 +127,53 @@ def seeds(mask: Tensor) -> tuple[Tensor, Tensor]:
     return torch.clamp(1 - 2 * most, 0, 1), torch.clamp(2 * least - 1, 0, 1)
 
 
-def pull_push(image: Tensor, weight: Tensor) -> Tensor:
-    """Spreads the colours of weighted pixels over the others: [N, 3, h, w] and [N, 1, h, w] in 0..1 to [N, 3, h, w]."""
-    levels = [(image * weight, weight)]
+def colors(quarter: Tensor, weight: Tensor) -> Tensor:
+    """The mean and the variance (of all channels together) of the weighted pixels' colours near each pixel.
+
+    quarter: [N, 4, h, w], colours in 0..1 and the mean of their squared length. weight: [N, 1, h, w] in 0..1. Returns
+    [N, 4, h, w].
+    """
+    spread = pull_push(quarter, weight)
+    mean = spread[:, :3]
+    return torch.cat([mean, torch.clamp(spread[:, 3:] - _squared(mean), 0, 1) + _MIN_VARIANCE], 1)
+
+
+def pull_push(values: Tensor, weight: Tensor) -> Tensor:
+    """Spreads what weighted pixels have over the others: [N, C, h, w] and [N, 1, h, w] in 0..1 to [N, C, h, w]."""
+    levels = [(values * weight, weight)]
     for _ in range(_PULL_PUSH_LEVELS - 1):
-        color, total = levels[-1]
-        if min(color.shape[-2:]) < 2:
+        value, total = levels[-1]
+        if min(value.shape[-2:]) < 2:
             break
-        levels.append((functional.avg_pool2d(color, 2), functional.avg_pool2d(total, 2)))
-    color, total = levels[-1]
-    mean = functional.avg_pool2d(image, 2 ** (len(levels) - 1)) if len(levels) > 1 else image
-    spread = (color + _PRIOR * mean) / (total + _PRIOR)
-    for color, total in reversed(levels[:-1]):
-        spread = (color + _PRIOR * _resized(spread, 2)) / (total + _PRIOR)
+        levels.append((functional.avg_pool2d(value, 2), functional.avg_pool2d(total, 2)))
+    value, total = levels[-1]
+    mean = functional.avg_pool2d(values, 2 ** (len(levels) - 1)) if len(levels) > 1 else values
+    spread = (value + _PRIOR * mean) / (total + _PRIOR)
+    for value, total in reversed(levels[:-1]):
+        spread = (value + _PRIOR * _resized(spread, 2)) / (total + _PRIOR)
     return spread
 
 
-def project(image: Tensor, subject: Tensor, background: Tensor) -> Tensor:
-    """[N, 3, H, W]: the alpha that the two colours explain best (−0.5..1.5, 0.5 off zero), what it leaves unexplained,
-    and the contrast that it rests on."""
-    difference = subject - background
-    contrast = (difference * difference).sum(1, keepdim=True)
-    offset = image - background
-    alpha = (offset * difference).sum(1, keepdim=True) / (contrast + _MIN_CONTRAST)
-    alpha = torch.clamp(alpha, -0.5, 1.5)
-    residual = offset - alpha * difference
-    unexplained = (residual * residual).sum(1, keepdim=True)
-    return torch.cat([alpha - 0.5, torch.clamp(4 * unexplained, 0, 1), torch.clamp(contrast, 0, 1)], 1)
+def explain(image: Tensor, subject: Tensor, background: Tensor) -> Tensor:
+    """How the colours of both sides explain a photo: [N, 3, H, W] in 0..1 and twice `colors`, to [N, 5, H, W].
+
+    1. The alpha that the two means explain best, -0.5..1.5, 0.5 off zero; what it leaves unexplained; the contrast that
+       it rests on.
+    2. How usual the pixel's colour is for the subject, and for the background, -0.5..0.5: the variance's share in the
+       sum of variance and squared distance (cf. Mahalanobis), 0.5 off zero.
+
+    All squares come from three sums over the channels.
+    """
+    difference, offset = subject[:, :3] - background[:, :3], image - background[:, :3]
+    contrast, distance, along = _squared(difference), _squared(offset), (offset * difference).sum(1, keepdim=True)
+    alpha = torch.clamp(along / (contrast + _MIN_CONTRAST), -0.5, 1.5)
+    unexplained = distance + alpha * (alpha * contrast - 2 * along)
+    usual = [
+        variance / (variance + torch.clamp(squared, 0, 3)) - 0.5
+        for variance, squared in ((subject[:, 3:], distance + contrast - 2 * along), (background[:, 3:], distance))
+    ]
+    first = [alpha - 0.5, torch.clamp(4 * unexplained, 0, 1), torch.clamp(contrast, 0, 1)]
+    return torch.cat([*first, *usual], 1)
 
 
 def near_edge(mask: Tensor) -> Tensor:
@@ -161,6 +183,11 @@ def near_edge(mask: Tensor) -> Tensor:
     most = functional.max_pool2d(most, 2 * REACH + 1, 1, REACH)
     near = torch.clamp(4 * torch.minimum(most - SUBJECT, CERTAIN_HIGH - least), 0, 1)
     return _resized(near, 8)
+
+
+def _squared(x: Tensor) -> Tensor:
+    """The squared length of each pixel's vector, [N, C, H, W] to [N, 1, H, W]."""
+    return (x * x).sum(1, keepdim=True)
 
 
 def _twice(x: Tensor) -> Tensor:

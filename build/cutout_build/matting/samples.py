@@ -73,7 +73,7 @@ class Frame:
 #: How often a sample is a part of a photograph; of the others, how often a part of a composite with a real mask.
 PHOTO_SHARE, FRAME_SHARE = 0.18, 0.3
 #: How often a subject stands before streaks.
-GRAIN_SHARE = 0.3
+GRAIN_SHARE = 0.45
 
 
 class Sampler:

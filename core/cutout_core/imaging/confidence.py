@@ -36,8 +36,8 @@ GOOD_IOU = 0.9
 #: The regression of each quality: a bias, then one weight for each of `features`.
 WEIGHTS = {
     "fast": (-6.380, 2.489, -0.950),
-    "standard": (-5.757, 2.603, -1.140),
-    "high": (-5.154, 2.759, -0.654),
+    "standard": (-5.694, 2.568, -1.148),
+    "high": (-5.001, 2.683, -0.666),
 }
 #: Probability that a photo in which a quality found nothing holds nothing.
 EMPTY_CONFIDENCE = {"fast": 0.99, "standard": 0.99, "high": 0.99}

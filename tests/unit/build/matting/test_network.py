@@ -54,13 +54,63 @@ def test_pull_push_spreads_the_one_colour_that_is_known() -> None:
     assert (spread[0, :, 27, 27] - known).abs().max() < (image.mean((0, 2, 3)) - known).abs().max()
 
 
+def side(color: torch.Tensor) -> torch.Tensor:
+    """A side that has this one colour: `network.colors` of [N, 3, H, W]."""
+    ones = torch.ones_like(color[:, :1])
+    return network.colors(torch.cat([color, (color * color).sum(1, keepdim=True)], 1), ones)
+
+
+def plain(*color: float, size: int = 16) -> torch.Tensor:
+    return torch.tensor(color)[None, :, None, None].expand(1, 3, size, size)
+
+
 def test_projection_finds_the_alpha_of_the_compositing_equation() -> None:
     alpha = torch.rand(1, 1, 16, 16)
-    subject, background = torch.tensor([0.9, 0.2, 0.3]), torch.tensor([0.1, 0.6, 0.8])
-    colors = [color[None, :, None, None].expand(1, 3, 16, 16) for color in (subject, background)]
-    estimate = network.project(alpha * colors[0] + (1 - alpha) * colors[1], *colors)
-    assert (estimate[:, :1] + 0.5 - alpha).abs().max() < 0.02
-    assert estimate[:, 1].abs().max() < 1e-3
+    subject, background = plain(0.9, 0.2, 0.3), plain(0.1, 0.6, 0.8)
+    found = network.explain(alpha * subject + (1 - alpha) * background, side(subject), side(background))
+    assert (found[:, :1] + 0.5 - alpha).abs().max() < 0.02
+    assert found[:, 1].abs().max() < 1e-3
+    assert torch.allclose(found[:, 2], (subject - background).square().sum(1).clamp(0, 1))
+
+
+def test_what_lies_beside_the_line_of_both_colours_is_unexplained() -> None:
+    subject, background = plain(0.8, 0.2, 0.2), plain(0.2, 0.2, 0.2)
+    beside = 0.5 * (subject + background) + plain(0.0, 0.3, 0.0)
+    found = network.explain(beside, side(subject), side(background))
+    assert torch.allclose(found[:, 1], torch.full_like(found[:, 1], 4 * 0.3**2), atol=0.01)
+
+
+def test_colours_of_a_pattern_are_usual_beyond_where_it_is_known() -> None:
+    """A dark line is usual beside dark stripes and not beside a plain ground; red is usual beside neither."""
+    ground = plain(0.7, 0.7, 0.7, size=64)
+    striped = ground.clone()
+    striped[..., ::4, :] = 0.2
+    known = torch.zeros(1, 1, 64, 64)
+    known[..., :32] = 1
+    seen = ground.clone()
+    seen[..., 30:32, 36:44] = 0.2
+    seen[..., 34:36, 36:44] = plain(1.0, 0.0, 0.0, size=1)
+    found = []
+    for behind in (striped, ground):
+        known_colors = network.colors(torch.cat([behind, behind.square().sum(1, keepdim=True)], 1), known)
+        usual = network.explain(seen, side(plain(0.0, 0.0, 1.0, size=64)), known_colors)[0, 4, :, 36:44]
+        assert -0.5 <= usual.min() <= usual.max() <= 0.5
+        found.append((usual[30:32].mean(), usual[34:36].mean()))
+    (dark_striped, red_striped), (dark_plain, red_plain) = found
+    assert dark_striped > dark_plain + 0.2
+    assert dark_striped > red_striped
+    assert dark_plain > red_plain
+
+
+def test_a_plain_sides_colour_is_usual_there_and_less_so_with_the_distance() -> None:
+    blue = side(plain(0.0, 0.0, 1.0))
+    for channel, sides in ((3, lambda grey: (grey, blue)), (4, lambda grey: (blue, grey))):
+        same, near, far = (
+            network.explain(plain(*[0.5 + step] * 3), *sides(side(plain(0.5, 0.5, 0.5))))[:, channel].mean()
+            for step in (0.0, 0.02, 0.3)
+        )
+        assert same == pytest.approx(0.5, abs=1e-3)
+        assert same > near > 0 > far
 
 
 def test_loss_is_zero_for_the_truth_alone() -> None:
