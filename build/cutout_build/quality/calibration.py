@@ -5,8 +5,8 @@
 
 Each quality is fitted and measured by itself: its segmentation's masks, its alphas. The fit sees the training split
 only, the report shows the test split. Masks come from the cache after the first run; alphas are made anew, by the
-matting network's graph where it has been built, so that both follow that network. Of `high` it is the first look, on
-which confidence is decided.
+matting network's graph where it has been built, so that both follow that network. Of `high`, whose weights have to be
+installed, it is the first look, on which confidence is decided.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for quality in QUALITY_ENGINES:
                 weights, empty = fit(split_outcomes("train", quality, alphas))
                 print(f"WEIGHTS[{quality!r}] = ({', '.join(f'{weight:.3f}' for weight in weights)})")
-                print(f"EMPTY_CONFIDENCE[{quality!r}] = {empty:.2f}")
+                print(f"EMPTY_CONFIDENCE = {empty:.2f}  # {quality}")
         else:
             from cutout_build.quality.calibration_report import write_report
 

@@ -39,8 +39,8 @@ WEIGHTS = {
     "standard": (-5.694, 2.568, -1.148),
     "high": (-5.001, 2.683, -0.666),
 }
-#: Probability that a photo in which a quality found nothing holds nothing.
-EMPTY_CONFIDENCE = {"fast": 0.99, "standard": 0.99, "high": 0.99}
+#: Probability that a photo in which nothing was found holds nothing; the fit gives the same to every quality.
+EMPTY_CONFIDENCE = 0.99
 
 #: `low_contrast_edge`: the edge is weak where subject and background beside it differ by less than the first (ΔE of CIE
 #: 1976 in OpenCV's 8-bit L*a*b*); the warning comes from the second on, the weak share of the outline.
@@ -71,7 +71,7 @@ def judge(mask: Float32, alpha: Float32, rgb: UInt8, quality: str) -> Judgement:
     empty: `no_subject` is told where the alpha is emptied.
     """
     if not has_subject(mask):
-        return Judgement(EMPTY_CONFIDENCE[quality], ())
+        return Judgement(EMPTY_CONFIDENCE, ())
     small_mask, small_alpha = _small(mask), _small(alpha)
     score = sum(map(mul, WEIGHTS[quality], (1.0, *features(small_mask, small_alpha))))
     rules = (

@@ -234,7 +234,7 @@ def test_outcome_of_a_right_a_wrong_and_an_empty_result(quality: str) -> None:
     assert (right.iou, wrong.iou, empty.iou) == (1, 0, 1)
     assert (right.good, wrong.good, empty.good) == (True, False, True)
     assert right.confidence == wrong.confidence > 0.9
-    assert (empty.found, empty.features, empty.confidence) == (False, (), EMPTY_CONFIDENCE[quality])
+    assert (empty.found, empty.features, empty.confidence) == (False, (), EMPTY_CONFIDENCE)
     assert len(right.features) + 1 == len(confidence.WEIGHTS[quality])
 
 

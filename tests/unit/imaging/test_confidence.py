@@ -39,7 +39,7 @@ def judged(mask: Float32, alpha: Float32 | None = None) -> Judgement:
 
 
 def test_every_quality_has_its_own_constants() -> None:
-    assert set(WEIGHTS) == set(EMPTY_CONFIDENCE) == set(QUALITY_ENGINES)
+    assert set(WEIGHTS) == set(QUALITY_ENGINES)
     mask = disc()
     given = {quality: judge(mask, mask, painted(mask), quality).confidence for quality in QUALITY_ENGINES}
     assert len(set(given.values())) == len(QUALITY_ENGINES)
@@ -75,8 +75,8 @@ def test_confidence_falls_as_the_mask_gets_worse(weaken: str) -> None:
 
 def test_nothing_found_has_its_own_confidence_and_no_warning() -> None:
     empty = np.zeros((SIDE, SIDE), np.float32)
-    assert judged(empty) == Judgement(EMPTY_CONFIDENCE["standard"], ())
-    assert judged(np.full_like(empty, 0.3)) == Judgement(EMPTY_CONFIDENCE["standard"], ())
+    assert judged(empty) == Judgement(EMPTY_CONFIDENCE, ())
+    assert judged(np.full_like(empty, 0.3)) == Judgement(EMPTY_CONFIDENCE, ())
 
 
 def test_edge_between_like_colors_is_told() -> None:
