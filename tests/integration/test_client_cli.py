@@ -314,7 +314,9 @@ def test_stopping_midway_leaves_only_whole_files(server: ScriptedServer, how: si
     process.send_signal(how)
     _, err = process.communicate(timeout=20)
     assert time.monotonic() - began < 3, "what is in flight is dropped and not waited for"
-    assert files("out") == {"0.png": RESULT, "1.png": RESULT}
+    written = files("out")  # of the two that were answered at once: which those are, the order of arrival decides
+    assert list(written.values()) == [RESULT, RESULT]
+    assert set(written) < {f"{n}.png" for n in range(6)}
     if how is signal.SIGINT:
         assert process.returncode == 130
         assert err.splitlines()[-2:] == [b"2 done, 4 not tried", b"interrupted"]
