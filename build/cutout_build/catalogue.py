@@ -145,6 +145,11 @@ class Catalogue:
             engine for engine in self.engines if engine.default and (high or engine.model not in OPTIONAL_MODELS)
         )
 
+    def default(self, model: str) -> Engine:
+        """The engine of `model`, an optional one too, that a build makes."""
+        (engine,) = (engine for engine in self.defaults(high=True) if engine.model == model)
+        return engine
+
     @classmethod
     def load(cls, path: Path | None = None) -> Catalogue:
         """Reads and checks a catalogue; without `path`, the one that came with this package. Raises BuildError."""

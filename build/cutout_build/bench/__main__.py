@@ -50,7 +50,7 @@ def main() -> int:
 
 def _weights() -> Path:
     """The folder in which rembg finds U²-Net-p: the file that ours is built from. Raises BuildError."""
-    (entry,) = (engine for engine in Catalogue.load().defaults() if engine.model == "segmentation")
+    entry = Catalogue.load().default("segmentation")
     folder = cache_root() / "peers-weights"
     folder.mkdir(parents=True, exist_ok=True)
     link = folder / "u2netp.onnx"

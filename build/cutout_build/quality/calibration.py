@@ -30,7 +30,6 @@ from cutout_core.imaging.confidence import GOOD_IOU, SIDE, features, judge
 from cutout_core.imaging.levels import mask_to_alpha
 from cutout_core.imaging.subject import has_subject
 
-Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 
 #: Ridge on the standardised weights, in units of one case: keeps them finite where the classes part perfectly.

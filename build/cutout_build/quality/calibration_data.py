@@ -121,8 +121,7 @@ def _save(path: Path, case: Case) -> None:
 
 def _graph_key(model: str) -> str:
     """The first digits of the checksum of the default engine's weights: another network gets masks of its own."""
-    (entry,) = (engine for engine in Catalogue.load().defaults(high=True) if engine.model == model)
-    return entry.sources_sha256[:12]
+    return Catalogue.load().default(model).sources_sha256[:12]
 
 
 def _make(source: Source, kind: str, engine: Segmentation) -> Case:

@@ -10,8 +10,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from cutout_build.quality.calibration import Float32, Outcome, split_outcomes
-from cutout_build.quality.calibration_data import Case
+from cutout_build.quality.calibration import Outcome, split_outcomes
+from cutout_build.quality.calibration_data import Case, Float32
 from cutout_build.quality.matting_graph import AlphaMaker
 from cutout_build.quality.mode_measure import choices, compare_modes
 from cutout_build.quality.reliability import reliability

@@ -39,8 +39,7 @@ class Segmentation:
     """
 
     def __init__(self, threads: int = 1, model: str = SEGMENTATION.name) -> None:
-        (entry,) = (engine for engine in Catalogue.load().defaults(high=True) if engine.model == model)
-        built = build_engine(entry)
+        built = build_engine(Catalogue.load().default(model))
         self.manifest: EngineManifest = built.manifest
         self._folder = built.folder
         self._threads = threads

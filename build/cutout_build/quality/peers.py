@@ -85,7 +85,7 @@ class Peers:
 
     def _start(self) -> None:
         python = peers_python()
-        (entry,) = (engine for engine in Catalogue.load().defaults() if engine.model == "segmentation")
+        entry = Catalogue.load().default("segmentation")
         weights = fetch(entry.networks[0].weights)
         self._scratch = tempfile.TemporaryDirectory(prefix="cutout-peers-")
         (Path(self._scratch.name) / "u2netp.onnx").symlink_to(weights)

@@ -42,7 +42,7 @@ def reliability_svg(series: Mapping[str, Sequence[Bin]], title: str, goodness: s
             _text(x, _TOP + _PLOT + 18, f"{tick:.1f}", "middle"),
             _text(_LEFT - 8, y + 4, f"{tick:.1f}", "end"),
         ]
-    for number, ((name, bins), color) in enumerate(zip(series.items(), _COLORS, strict=False)):
+    for number, ((name, bins), color) in enumerate(zip(series.items(), _COLORS[: len(series)], strict=True)):
         for group in bins:
             x, y = _place(group.confidence, group.good)
             parts += [

@@ -54,10 +54,10 @@ def test_pull_push_spreads_the_one_colour_that_is_known() -> None:
     assert (spread[0, :, 27, 27] - known).abs().max() < (image.mean((0, 2, 3)) - known).abs().max()
 
 
-def side(color: torch.Tensor) -> torch.Tensor:
-    """A side that has this one colour: `network.colors` of [N, 3, H, W]."""
-    ones = torch.ones_like(color[:, :1])
-    return network.colors(torch.cat([color, (color * color).sum(1, keepdim=True)], 1), ones)
+def side(color: torch.Tensor, known: torch.Tensor | None = None) -> torch.Tensor:
+    """`network.colors` of a side, [N, 3, H, W], that is seen where `known`, [N, 1, H, W], is 1, or everywhere."""
+    known = torch.ones_like(color[:, :1]) if known is None else known
+    return network.colors(torch.cat([color, color.square().sum(1, keepdim=True)], 1), known)
 
 
 def plain(*color: float, size: int = 16) -> torch.Tensor:
@@ -92,8 +92,7 @@ def test_colours_of_a_pattern_are_usual_beyond_where_it_is_known() -> None:
     seen[..., 34:36, 36:44] = plain(1.0, 0.0, 0.0, size=1)
     found = []
     for behind in (striped, ground):
-        known_colors = network.colors(torch.cat([behind, behind.square().sum(1, keepdim=True)], 1), known)
-        usual = network.explain(seen, side(plain(0.0, 0.0, 1.0, size=64)), known_colors)[0, 4, :, 36:44]
+        usual = network.explain(seen, side(plain(0.0, 0.0, 1.0, size=64)), side(behind, known))[0, 4, :, 36:44]
         assert -0.5 <= usual.min() <= usual.max() <= 0.5
         found.append((usual[30:32].mean(), usual[34:36].mean()))
     (dark_striped, red_striped), (dark_plain, red_plain) = found
