@@ -48,8 +48,8 @@ class _Request:
 
     def send(self, response: _Response, flags: int) -> None:
         assert flags == 1
-        self.sent.append(response)
         self.order.append(self)
+        self.sent.append(response)  # last: tests wait for it and then read both
 
 
 @pytest.fixture
@@ -112,11 +112,11 @@ def test_every_request_gets_its_own_rows(adapter: type[Any], tmp_path: Path, par
 
 
 class _Gates:
-    """Holds the rows of chosen requests back before they run; `used` is what each row ran on."""
+    """Holds the rows of chosen requests back before they run; `used` is what each request's rows ran on."""
 
     def __init__(self, model: Any) -> None:
         self.opened: dict[int, threading.Event] = {}
-        self.used: list[tuple[int, Any]] = []
+        self.used: dict[int, list[Any]] = {}
         self._run = model._run
         model._run = self._held_run
 
@@ -125,7 +125,7 @@ class _Gates:
 
     def _held_run(self, answer: Any, row: int, stream: Any, request: Any) -> None:
         asked = id(answer._sender)  # the fake request is its own sender
-        self.used.append((asked, request))
+        self.used.setdefault(asked, []).append(request)
         if asked in self.opened:
             assert self.opened[asked].wait(10)
         self._run(answer, row, stream, request)
@@ -183,6 +183,7 @@ def test_it_takes_no_requests_while_every_stream_is_busy(adapter: type[Any], tmp
     opened[1].set()
     taking.join(10)
     assert not taking.is_alive()
+    assert _sent(held[1])  # its stream is idle a moment before
     assert [len(request.sent) for request in held] == [0, 1]
     opened[0].set()
     model.finalize()
@@ -201,7 +202,8 @@ def test_only_a_row_that_is_alone_has_all_threads(adapter: type[Any], tmp_path: 
     assert _sent(first)
     model.execute([third])
     model.finalize()
-    assert [request is model._alone for _, request in gates.used] == [True, False, True]
+    used = [gates.used[id(request)] for request in (first, second, third)]
+    assert [[ran is model._alone for ran in rows] for rows in used] == [[True], [False], [True]]
 
 
 @pytest.mark.parametrize("streams", ["1", "2"])
