@@ -4,10 +4,14 @@ A linear resize of a picture X is A · X · Bᵀ, where A and B hold each output
 of the identity matrix. So the graph says it, and a runtime computes it once, when it loads the graph. Runtimes resize
 many channels at a time and take as long for one as for sixteen (OpenVINO 2026.4: 6 ms of CPU time from 64² to 512², a
 product 0.5 ms); a side output of U²-Net has one, a colour three.
+
+A is zero but for a narrow band along its diagonal. Where the resize repeats itself every few rows, the rows are taken
+in blocks, each with a neighbour on both sides, and all blocks are multiplied by one small part of A.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,6 +24,10 @@ from cutout_build.shapes import inferred_shapes
 
 #: Resizes of at most so many channels, to sides of at least so many pixels, are replaced.
 CHANNELS, SIDE = 4, 128
+#: Rows of a block, at least where they can be halved no further: with fewer, products are too small to be fast.
+BLOCK = 16
+#: Where the output's pixels may lie for blocks to be alike: at the same places between the rows of each.
+_ALIKE = (b"half_pixel", b"pytorch_half_pixel")
 
 
 def matrix_resizes(model: ModelProto) -> ModelProto:
@@ -35,10 +43,9 @@ def matrix_resizes(model: ModelProto) -> ModelProto:
             continue
         before, after = shapes[node.input[0]], shapes[node.output[0]]
         across = matrices.of(node, before[3], after[3], axis=3)
-        down = matrices.of(node, before[2], after[2], axis=2)
         wide = f"{node.output[0]}_wide"
         nodes.append(helper.make_node("MatMul", [node.input[0], across], [wide], name=f"{node.name}_across"))
-        nodes.append(helper.make_node("MatMul", [down, wide], [node.output[0]], name=f"{node.name}_down"))
+        nodes += matrices.down(node, wide, before[2], after[2])
     del changed.graph.node[:]
     changed.graph.node.extend([*matrices.nodes, *nodes])
     changed.graph.initializer.extend(matrices.constants)
@@ -68,6 +75,35 @@ class _Matrices:
             self.nodes.append(helper.make_node("Resize", inputs, [name], name=name, **attributes))
         return name
 
+    def down(self, resize: NodeProto, wide: str, size: int, wanted: int) -> list[NodeProto]:
+        """The nodes from `wide`, [N, C, size, w], to the output of `resize`, [N, C, wanted, w]."""
+        whole, output, name = self.of(resize, size, wanted, axis=2), resize.output[0], f"{resize.name}_down"
+        blocks = _blocks(resize, size, wanted)
+        if blocks < 3:  # none that has neighbours on both sides
+            return [helper.make_node("MatMul", [whole, wide], [output], name=name)]
+        block, matrix = size // blocks, f"{whole}_block"
+        if matrix not in self._made:
+            self._made.add(matrix)
+            made = wanted // blocks
+            self._constant(f"{matrix}_starts", np.array([made, block - 1], np.int64))
+            self._constant(f"{matrix}_ends", np.array([2 * made, 2 * block + 1], np.int64))
+            self._constant("last_axes", np.array([2, 3], np.int64))
+            slice_inputs = [whole, f"{matrix}_starts", f"{matrix}_ends", "last_axes"]
+            self.nodes += [
+                helper.make_node("Slice", slice_inputs, [f"{matrix}_flat"], name=f"{matrix}_flat"),
+                helper.make_node("Unsqueeze", [f"{matrix}_flat", "block_axis"], [matrix], name=matrix),
+            ]
+            self._constant("block_axis", np.array([2], np.int64))
+            rows = np.arange(blocks)[:, None] * block + np.arange(-1, block + 1)  # [blocks, block + 2]
+            self._constant(f"{matrix}_rows", np.clip(rows, 0, size - 1).astype(np.int32))
+            self._constant(f"{matrix}_join", np.array([0, 0, wanted, -1], np.int64))
+        taken, made_blocks = f"{output}_taken", f"{output}_blocks"
+        return [
+            helper.make_node("Gather", [wide, f"{matrix}_rows"], [taken], name=f"{name}_rows", axis=2),
+            helper.make_node("MatMul", [matrix, taken], [made_blocks], name=name),
+            helper.make_node("Reshape", [made_blocks, f"{matrix}_join"], [output], name=f"{name}_join"),
+        ]
+
     def _identity(self, size: int) -> str:
         """The tensor [1, 1, size, size]."""
         name = f"identity_{size}"
@@ -85,6 +121,20 @@ class _Matrices:
     def _constant(self, name: str, value: NDArray[Any]) -> None:
         if name not in {tensor.name for tensor in self.constants}:
             self.constants.append(numpy_helper.from_array(value, name))
+
+
+def _blocks(resize: NodeProto, size: int, wanted: int) -> int:
+    """How many blocks of rows a resize from `size` to `wanted` rows has; 1 where they are not alike, or only until a
+    runtime rounds their weights: a step of a power of two's part is exact in floats.
+    """
+    attributes = {attribute.name: helper.get_attribute_value(attribute) for attribute in resize.attribute}
+    blocks = math.gcd(size, wanted)
+    exact = (wanted // blocks).bit_count() == 1
+    if not exact or attributes.get("coordinate_transformation_mode", _ALIKE[0]) not in _ALIKE:
+        return 1
+    while size // blocks < BLOCK and blocks % 2 == 0:
+        blocks //= 2
+    return blocks
 
 
 def _replaced(node: NodeProto, shapes: Mapping[str, tuple[int, ...]]) -> bool:

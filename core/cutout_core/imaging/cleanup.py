@@ -97,12 +97,15 @@ def _grown(cells: UInt8) -> UInt8:
 
 
 def _fill(alpha: UInt8, cells: UInt8, level: int) -> None:
-    """Writes `level` into the pixels of the grid's cells that are not 0; looks at no more than the box around them."""
-    left, top, width, height = cv2.boundingRect(cells)
+    """Writes `level` into the pixels of the grid's cells that are not 0. Row by row of cells, in each between its first
+    and its last one: faults are small and may lie far apart.
+    """
     rows, columns = (np.arange(size) * count // size for size, count in zip(alpha.shape, cells.shape, strict=True))
-    down = slice(*np.searchsorted(rows, (top, top + height)))
-    across = slice(*np.searchsorted(columns, (left, left + width)))
-    np.copyto(alpha[down, across], level, where=cells.take(rows[down], axis=0).take(columns[across], axis=1) > 0)
+    for row in np.flatnonzero(cells.any(axis=1)):
+        down = slice(*np.searchsorted(rows, (row, row + 1)))
+        filled = np.flatnonzero(cells[row])
+        across = slice(*np.searchsorted(columns, (filled[0], filled[-1] + 1)))
+        np.copyto(alpha[down, across], level, where=cells[row].take(columns[across]) > 0)
 
 
 def _without_steps(alpha: UInt8) -> UInt8:

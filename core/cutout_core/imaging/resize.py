@@ -50,7 +50,12 @@ def halve(picture: Picture, size: int) -> Picture:
 
 
 def squeeze(picture: Picture, size: int) -> UInt8:
-    """`shrink`'s second half: Lanczos, whatever the size; by Pillow where it was not compiled, two times slower."""
+    """`shrink`'s second half: Lanczos, whatever the size; by Pillow where it was not compiled, two times slower.
+
+    A picture that is that square already is returned itself, as Lanczos between pixels' own places changes nothing.
+    """
+    if picture.rgb.shape[:2] == (size, size) and picture.extent == (0, 0, size, size):
+        return picture.rgb
     if native.KERNELS is not None:
         return native.KERNELS.lanczos(np.ascontiguousarray(picture.rgb), picture.extent, size)
     resized = Image.fromarray(picture.rgb).resize((size, size), Image.Resampling.LANCZOS, box=picture.extent)
