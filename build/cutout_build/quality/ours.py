@@ -80,11 +80,11 @@ class Pipeline:
         return self._segmentations[name]
 
     def mask(self, file: bytes, quality: str) -> Float32:
-        """The segmentation's mask, [512, 512] in 0..1, from the disk's cache where it was made before."""
-        engine = self.segmentation(quality)
-        kind = f"mask-{engine.manifest.graphs[self._precision(engine)][:12]}"
-
-        stored = cached(kind, digest(file), lambda: {"mask": self._segmented(file, quality)})
+        """The segmentation's mask, [512, 512] in 0..1, from the disk's cache where that graph has seen that input."""
+        engine, image = self.segmentation(quality), self._segmentation_input(file, quality)
+        precision = self._precision(engine)
+        kind = f"mask-{engine.manifest.graphs[precision][:12]}"
+        stored = cached(kind, digest(image), lambda: {"mask": engine.mask(image, precision)})
         return stored["mask"].astype(np.float32)
 
     def cut(self, file: bytes, quality: str, mode: str = "auto", mask: Float32 | None = None) -> UInt8:
@@ -103,7 +103,7 @@ class Pipeline:
     ) -> tuple[bytes, RowMeta]:
         """The encoded result and META, as the ensemble of `quality` gives them. fresh: no mask from the cache."""
         if mask is None:
-            mask = self._segmented(file, quality) if fresh else self.mask(file, quality)
+            mask = self._fresh_mask(file, quality) if fresh else self.mask(file, quality)
         text = json.dumps(options).encode()
         alpha = None
         if quality == "fast":
@@ -122,11 +122,15 @@ class Pipeline:
         alphas = [self._matting({"IMAGE": i[None], "MASK": m[None], "MODE": o[None]})[0].copy() for i, m, o in rows]
         return np.concatenate(alphas)
 
-    def _segmented(self, file: bytes, quality: str) -> Float32:
+    def _fresh_mask(self, file: bytes, quality: str) -> Float32:
+        engine = self.segmentation(quality)
+        return engine.mask(self._segmentation_input(file, quality), self._precision(engine))
+
+    def _segmentation_input(self, file: bytes, quality: str) -> Float32:
         _, name = _SEGMENTATIONS[quality]
         tensors, _ = self._inputs(file, quality, "auto", (name,))
-        engine = self.segmentation(quality)
-        return engine.mask(tensors[name], self._precision(engine))
+        image: Float32 = tensors[name]
+        return image
 
     def _precision(self, engine: Segmentation) -> str:
         return "int8" if self._int8 and "int8" in engine.manifest.graphs else "fp32"

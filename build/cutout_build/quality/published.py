@@ -32,7 +32,7 @@ class PublishedNetworks:
         self._compiled: dict[str, openvino.CompiledModel] = {}
 
     def mask(self, name: str, file: bytes) -> Float32:
-        """The raw mask of an image file, [512, 512] in 0..1, from the disk's cache where it was made before.
+        """The raw mask of an image file, [512, 512] in 0..1, from the disk's cache where it has seen that input.
 
         Raises BuildError for an unknown network.
         """
@@ -40,15 +40,15 @@ class PublishedNetworks:
             raise BuildError(f"The catalogue has no network {name!r}; known are {', '.join(self._networks)}.")
         network = self._networks[name]
         kind = f"published-{network.weights.sha256[:12]}"
-        stored = cached(kind, digest(file), lambda: {"mask": self._compute(network, file)})
-        return stored["mask"].astype(np.float32)
-
-    def _compute(self, network: Network, file: bytes) -> Float32:
         recipe = network.recipe
         square = shrink(decode_rgb(file), recipe.size)
         tensor = normalize(square, recipe.mean, recipe.std, recipe.divide_by_max)
+        stored = cached(kind, digest(tensor), lambda: {"mask": self._compute(network, tensor)})
+        return stored["mask"].astype(np.float32)
+
+    def _compute(self, network: Network, tensor: Float32) -> Float32:
         found = self._model(network)(tensor[None])[0][0, 0]
-        how = cv2.INTER_AREA if recipe.size > ALPHA_SIZE else cv2.INTER_LINEAR
+        how = cv2.INTER_AREA if network.recipe.size > ALPHA_SIZE else cv2.INTER_LINEAR
         mask: Float32 = cv2.resize(found, (ALPHA_SIZE, ALPHA_SIZE), interpolation=how)
         return mask
 

@@ -25,7 +25,7 @@ from cutout_core.contract.tensors import ALPHA_SIZE
 from cutout_core.imaging.decontaminate import decontaminate
 
 #: Which pictures of the set `stamps`: 0.5, 1.1 and 2.2 megapixels; and how often each method runs on each.
-PICTURES, ROUNDS = (0, 7, 13), 3
+PICTURES, ROUNDS = (0, 7, 13), 5
 
 #: The names that targets speak of: a matting stage starts from a mask and ends with the full-size alpha.
 MATTING, TILES, CLOSED_FORM = "matting stage, one 512² pass", "matting stage, native tiles", "closed form (pymatting)"
