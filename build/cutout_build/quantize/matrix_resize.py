@@ -81,28 +81,34 @@ class _Matrices:
         blocks = _blocks(resize, size, wanted)
         if blocks < 3:  # none that has neighbours on both sides
             return [helper.make_node("MatMul", [whole, wide], [output], name=name)]
-        block, matrix = size // blocks, f"{whole}_block"
-        if matrix not in self._made:
-            self._made.add(matrix)
-            made = wanted // blocks
-            self._constant(f"{matrix}_starts", np.array([made, block - 1], np.int64))
-            self._constant(f"{matrix}_ends", np.array([2 * made, 2 * block + 1], np.int64))
-            self._constant("last_axes", np.array([2, 3], np.int64))
-            slice_inputs = [whole, f"{matrix}_starts", f"{matrix}_ends", "last_axes"]
-            self.nodes += [
-                helper.make_node("Slice", slice_inputs, [f"{matrix}_flat"], name=f"{matrix}_flat"),
-                helper.make_node("Unsqueeze", [f"{matrix}_flat", "block_axis"], [matrix], name=matrix),
-            ]
-            self._constant("block_axis", np.array([2], np.int64))
-            rows = np.arange(blocks)[:, None] * block + np.arange(-1, block + 1)  # [blocks, block + 2]
-            self._constant(f"{matrix}_rows", np.clip(rows, 0, size - 1).astype(np.int32))
-            self._constant(f"{matrix}_join", np.array([0, 0, wanted, -1], np.int64))
+        matrix = self._block(whole, size, wanted, blocks)
         taken, made_blocks = f"{output}_taken", f"{output}_blocks"
         return [
             helper.make_node("Gather", [wide, f"{matrix}_rows"], [taken], name=f"{name}_rows", axis=2),
             helper.make_node("MatMul", [matrix, taken], [made_blocks], name=name),
             helper.make_node("Reshape", [made_blocks, f"{matrix}_join"], [output], name=f"{name}_join"),
         ]
+
+    def _block(self, whole: str, size: int, wanted: int, blocks: int) -> str:
+        """The tensor [1, 1, 1, wanted / blocks, size / blocks + 2], a part of `whole`: a block's rows from those that
+        make it. With it come `NAME_rows`, which these are for each block, and `NAME_join`, the shape of all together.
+        """
+        taken, made, name = size // blocks, wanted // blocks, f"{whole}_block"
+        if name not in self._made:
+            self._made.add(name)
+            self._constant(f"{name}_starts", np.array([made, taken - 1], np.int64))  # of the second block
+            self._constant(f"{name}_ends", np.array([2 * made, 2 * taken + 1], np.int64))
+            self._constant("last_axes", np.array([2, 3], np.int64))
+            self._constant("block_axis", np.array([2], np.int64))
+            inputs = [whole, f"{name}_starts", f"{name}_ends", "last_axes"]
+            self.nodes += [
+                helper.make_node("Slice", inputs, [f"{name}_flat"], name=f"{name}_flat"),
+                helper.make_node("Unsqueeze", [f"{name}_flat", "block_axis"], [name], name=name),
+            ]
+            rows = np.arange(blocks)[:, None] * taken + np.arange(-1, taken + 1)
+            self._constant(f"{name}_rows", np.clip(rows, 0, size - 1).astype(np.int32))
+            self._constant(f"{name}_join", np.array([0, 0, wanted, -1], np.int64))
+        return name
 
     def _identity(self, size: int) -> str:
         """The tensor [1, 1, size, size]."""

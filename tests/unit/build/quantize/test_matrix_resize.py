@@ -9,6 +9,7 @@ import onnx
 import pytest
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
+from cutout_build.quantize import matrix_resize
 from cutout_build.quantize.matrix_resize import matrix_resizes
 from tests.unit.build.quantize.test_qdq import run
 from tests.unit.build.quantize.test_unit_scale import by_openvino
@@ -55,6 +56,19 @@ def test_the_products_are_the_resize_in_both_runtimes(scale: float, centres: str
     assert np.abs(run(changed, image)[0] - right).max() < 2e-6
     assert np.abs(by_openvino(changed, image) - right).max() < 2e-6
     assert changed.ByteSize() < 4000  # the matrices are not stored
+    in_blocks = scale != 1.625 and centres != "align_corners"  # places between rows that floats hold, and repeat
+    assert ("Gather" in kinds(changed)) == in_blocks
+
+
+def test_blocks_of_rows_change_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    # all sums of these are exact in floats, whatever a runtime's order
+    image = np.random.default_rng(1).integers(0, 256, (2, 4, 80, 88)).astype(np.float32) / 256
+    in_blocks = matrix_resizes(resizing(4, channels=4))
+    monkeypatch.setattr(matrix_resize, "_blocks", lambda resize, size, wanted: 1)
+    whole = matrix_resizes(resizing(4, channels=4))
+    assert "Gather" in kinds(in_blocks)
+    assert "Gather" not in kinds(whole)
+    np.testing.assert_array_equal(by_openvino(in_blocks, image), by_openvino(whole, image))
 
 
 @pytest.mark.parametrize(
