@@ -5,8 +5,9 @@ import pytest
 from PIL import Image
 
 from cutout_core.contract import Limits
+from cutout_core.imaging import native
 from cutout_core.imaging.decode import decode_reduced
-from cutout_core.imaging.resize import downscale, result_size, shrink
+from cutout_core.imaging.resize import Picture, downscale, result_size, shrink, squeeze
 
 from .images import Array, save, smooth
 
@@ -32,6 +33,18 @@ def test_shrink_is_close_to_lanczos(size: tuple[int, int]) -> None:
 @pytest.mark.parametrize("size", [(1, 1), (1, 4000), (4000, 1), (64, 3)])
 def test_shrink_takes_any_shape(size: tuple[int, int]) -> None:
     assert shrink(photo(*size), 64).shape == (64, 64, 3)
+
+
+@pytest.mark.parametrize("side", [64, 128, 512])
+def test_a_square_of_that_size_needs_no_resampling(side: int) -> None:
+    rgb = photo(side, side)
+    square = Picture(rgb, (0.0, 0.0, float(side), float(side)))
+    assert squeeze(square, side) is rgb
+    np.testing.assert_array_equal(rgb, lanczos(rgb, side))  # which is what Lanczos gives, here and in the kernel
+    if native.KERNELS is not None:
+        np.testing.assert_array_equal(rgb, native.KERNELS.lanczos(rgb, square.extent, side))
+    half = squeeze(Picture(rgb, (0.0, 0.0, side - 0.5, float(side))), side)
+    assert half is not rgb
 
 
 def test_a_flat_image_stays_flat() -> None:
