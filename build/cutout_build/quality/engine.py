@@ -15,6 +15,7 @@ from PIL import Image
 
 from cutout_build.build_engine import build_engine
 from cutout_build.catalogue import Catalogue
+from cutout_build.errors import BuildError
 from cutout_build.quality.composites import decode_rgb
 from cutout_core.contract import Limits
 from cutout_core.contract.engine import EngineManifest, graph_name
@@ -61,10 +62,10 @@ class Segmentation:
         return result
 
     def served_input(self, file: bytes) -> Tensor:
-        """The input as the served `preprocess` makes it, [3, S, S]. Raises ValueError where the file is refused."""
+        """The input as the served `preprocess` makes it, [3, S, S]. Raises BuildError where the file is refused."""
         tensors, meta = preprocess_row(file, b"", PreprocessSettings(Limits(), self.recipe), (SEGMENTATION_IMAGE,))
         if meta.error is not None:
-            raise ValueError(meta.error.message)
+            raise BuildError(meta.error.message)
         tensor: Tensor = tensors[SEGMENTATION_IMAGE]
         return tensor
 

@@ -22,14 +22,12 @@ from cutout_build.errors import BuildError
 from cutout_build.quality.cache import cached, digest
 from cutout_build.quality.engine import Segmentation
 from cutout_core.contract import Limits, RowMeta
-from cutout_core.contract.tensors import SEGMENTATION, SEGMENTATION_HIGH
+from cutout_core.contract.tensors import QUALITY_ENGINES
 from cutout_core.imaging.batch import BatchMapper
 from cutout_core.imaging.postprocess import PostprocessSettings, RowInput, postprocess_row
 from cutout_core.imaging.preprocess import (
     MATTING_IMAGE,
     MODE,
-    SEGMENTATION_HIGH_IMAGE,
-    SEGMENTATION_IMAGE,
     PreprocessSettings,
     Tensors,
     preprocess_row,
@@ -44,12 +42,6 @@ Float32 = NDArray[np.float32]
 MATTING_GRAPH = Path(__file__).parents[2] / "weights" / "matting.onnx"
 MATTING_INT8 = MATTING_GRAPH.with_name("cutout-matting_int8.onnx")
 
-#: Quality to the segmentation that its ensemble runs, and the name of that engine's input.
-_SEGMENTATIONS = {
-    "fast": (SEGMENTATION.name, SEGMENTATION_IMAGE),
-    "standard": (SEGMENTATION.name, SEGMENTATION_IMAGE),
-    "high": (SEGMENTATION_HIGH.name, SEGMENTATION_HIGH_IMAGE),
-}
 #: Most tiles in one call of the matting network.
 _BATCH = 4
 
@@ -74,15 +66,21 @@ class Pipeline:
 
     def segmentation(self, quality: str) -> Segmentation:
         """The engine of a quality, built where it is missing. Raises BuildError."""
-        name, _ = _SEGMENTATIONS[quality]
+        name = QUALITY_ENGINES[quality][0]
         if name not in self._segmentations:
             self._segmentations[name] = Segmentation(self._threads, name)
         return self._segmentations[name]
 
-    def mask(self, file: bytes, quality: str) -> Float32:
-        """The segmentation's mask, [512, 512] in 0..1, from the disk's cache where that graph has seen that input."""
-        engine, image = self.segmentation(quality), self._segmentation_input(file, quality)
-        precision = self._precision(engine)
+    def mask(self, file: bytes, quality: str, *, fresh: bool = False) -> Float32:
+        """The segmentation's mask, [512, 512] in 0..1, from the disk's cache where that graph has seen that input.
+        fresh: never from there.
+
+        Raises BuildError where the pipeline refuses the file.
+        """
+        engine = self.segmentation(quality)
+        image, precision = engine.served_input(file), self._precision(engine)
+        if fresh:
+            return engine.mask(image, precision)
         kind = f"mask-{engine.manifest.graphs[precision][:12]}"
         stored = cached(kind, digest(image), lambda: {"mask": engine.mask(image, precision)})
         return stored["mask"].astype(np.float32)
@@ -103,13 +101,13 @@ class Pipeline:
     ) -> tuple[bytes, RowMeta]:
         """The encoded result and META, as the ensemble of `quality` gives them. fresh: no mask from the cache."""
         if mask is None:
-            mask = self._fresh_mask(file, quality) if fresh else self.mask(file, quality)
+            mask = self.mask(file, quality, fresh=fresh)
         text = json.dumps(options).encode()
         alpha = None
         if quality == "fast":
             meta = RowMeta(quality=quality)
         else:
-            tensors, meta = self._inputs(file, quality, options.get("mode", "auto"), (MATTING_IMAGE, MODE))
+            tensors, meta = _matting_inputs(file, options.get("mode", "auto"))
             alpha = self.matte(tensors[MATTING_IMAGE][None], mask[None, None], tensors[MODE][None])[0]
         meta.quality = quality
         row = RowInput(file, text, meta.to_json(), mask[None], alpha)
@@ -122,26 +120,14 @@ class Pipeline:
         alphas = [self._matting({"IMAGE": i[None], "MASK": m[None], "MODE": o[None]})[0].copy() for i, m, o in rows]
         return np.concatenate(alphas)
 
-    def _fresh_mask(self, file: bytes, quality: str) -> Float32:
-        engine = self.segmentation(quality)
-        return engine.mask(self._segmentation_input(file, quality), self._precision(engine))
-
-    def _segmentation_input(self, file: bytes, quality: str) -> Float32:
-        _, name = _SEGMENTATIONS[quality]
-        tensors, _ = self._inputs(file, quality, "auto", (name,))
-        image: Float32 = tensors[name]
-        return image
-
     def _precision(self, engine: Segmentation) -> str:
         return "int8" if self._int8 and "int8" in engine.manifest.graphs else "fp32"
 
-    def _inputs(self, file: bytes, quality: str, mode: str, wanted: tuple[str, ...]) -> tuple[Tensors, RowMeta]:
-        """The named outputs of `preprocess`."""
-        _, own = _SEGMENTATIONS[quality]
-        recipe = self.segmentation(quality).recipe if own in wanted else None
-        high = own == SEGMENTATION_HIGH_IMAGE
-        settings = PreprocessSettings(Limits(), None if high else recipe, recipe if high else None)
-        tensors, meta = preprocess_row(file, json.dumps({"mode": mode}).encode(), settings, wanted)
-        if meta.error is not None:
-            raise BuildError(meta.error.message)
-        return tensors, meta
+
+def _matting_inputs(file: bytes, mode: str) -> tuple[Tensors, RowMeta]:
+    """MATTING_IMAGE and MODE as the served `preprocess` makes them. Raises BuildError where it refuses the file."""
+    options = json.dumps({"mode": mode}).encode()
+    tensors, meta = preprocess_row(file, options, PreprocessSettings(Limits(), None), (MATTING_IMAGE, MODE))
+    if meta.error is not None:
+        raise BuildError(meta.error.message)
+    return tensors, meta

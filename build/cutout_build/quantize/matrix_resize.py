@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
+from cutout_build.quantize.attributes import attributes_of
 from cutout_build.quantize.qdq import drop_unread
 from cutout_build.shapes import inferred_shapes
 
@@ -63,7 +64,7 @@ class _Matrices:
 
     def of(self, resize: NodeProto, size: int, wanted: int, axis: int) -> str:
         """The tensor [1, 1, wanted, size] for the axis 2, [1, 1, size, wanted] for 3."""
-        attributes = {attribute.name: helper.get_attribute_value(attribute) for attribute in resize.attribute}
+        attributes = attributes_of(resize)
         centres = attributes.get("coordinate_transformation_mode", b"half_pixel").decode()
         name = f"weights_{size}_{wanted}_{axis}_{centres}"
         if name not in self._made:
@@ -133,7 +134,7 @@ def _blocks(resize: NodeProto, size: int, wanted: int) -> int:
     """How many blocks of rows a resize from `size` to `wanted` rows has; 1 where they are not alike, or only until a
     runtime rounds their weights: a step of a power of two's part is exact in floats.
     """
-    attributes = {attribute.name: helper.get_attribute_value(attribute) for attribute in resize.attribute}
+    attributes = attributes_of(resize)
     blocks = math.gcd(size, wanted)
     exact = (wanted // blocks).bit_count() == 1
     if not exact or attributes.get("coordinate_transformation_mode", _ALIKE[0]) not in _ALIKE:
@@ -147,6 +148,6 @@ def _replaced(node: NodeProto, shapes: Mapping[str, tuple[int, ...]]) -> bool:
     before, after = shapes.get(node.input[0], ()), shapes.get(node.output[0], ())
     if len(before) != 4 or len(after) != 4 or 0 in before[1:] or 0 in after[1:]:
         return False
-    attributes = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+    attributes = attributes_of(node)
     larger = after[2] >= max(SIDE, before[2]) and after[3] >= max(SIDE, before[3])
     return attributes.get("mode") == b"linear" and larger and before[1] == after[1] <= CHANNELS

@@ -10,9 +10,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from onnx import ModelProto, NodeProto, helper, numpy_helper
+from onnx import ModelProto, numpy_helper
 from torch import Tensor, nn
 from torch.nn import functional
+
+from cutout_build.quantize.attributes import attributes_of
 
 #: Called with every computed tensor's name and value; what it returns is used in its place.
 Hook = Callable[[str, Tensor], Tensor]
@@ -49,7 +51,7 @@ class TorchGraph(nn.Module):
             taken = [self._value(values, name) for name in node.input]
             if node.op_type == "Conv" and weight_hook is not None:
                 taken[1] = weight_hook(node.output[0], taken[1])
-            result = _OPERATORS[node.op_type](_attributes(node), *taken) if node.op_type in _OPERATORS else None
+            result = _OPERATORS[node.op_type](attributes_of(node), *taken) if node.op_type in _OPERATORS else None
             if result is None:
                 raise NotImplementedError(f"{node.name or node.output[0]}: operator {node.op_type} is not known here")
             values[node.output[0]] = hook(node.output[0], result) if hook is not None else result
@@ -90,12 +92,8 @@ def _constants(model: ModelProto) -> dict[str, Any]:
     found = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     for node in model.graph.node:
         if node.op_type == "Constant":
-            found[node.output[0]] = np.asarray(numpy_helper.to_array(_attributes(node)["value"]))
+            found[node.output[0]] = np.asarray(numpy_helper.to_array(attributes_of(node)["value"]))
     return found
-
-
-def _attributes(node: NodeProto) -> dict[str, Any]:
-    return {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
 
 
 def _conv(a: dict[str, Any], x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
