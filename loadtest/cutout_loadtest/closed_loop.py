@@ -16,15 +16,16 @@ from dataclasses import dataclass
 
 from cutout_loadtest.senders import open_sender
 from cutout_loadtest.shot import Outcome, Sender, Shot, cutout_shot
-from cutout_loadtest.stats import percentile
+from cutout_loadtest.stats import percentile, steady_rate
 
 
 @dataclass(frozen=True, slots=True)
 class LoadReport:
-    """What a run saw. Latencies in milliseconds, of the successful requests; `errors` by status."""
+    """What a run saw. images_per_s: successes while all callers were at work (`stats.steady_rate`). latencies_ms: of
+    all successful requests. errors: by status."""
 
     requests: int
-    seconds: float
+    images_per_s: float
     latencies_ms: list[float]
     bytes_out: int
     errors: dict[str, int]
@@ -32,10 +33,6 @@ class LoadReport:
     @property
     def succeeded(self) -> int:
         return len(self.latencies_ms)
-
-    @property
-    def images_per_s(self) -> float:
-        return self.succeeded / self.seconds
 
     @property
     def p50_ms(self) -> float:
@@ -61,18 +58,19 @@ async def closed_loop(
         raise ValueError("a load needs an image, a request and a caller")
     numbers = itertools.count()
     outcomes: list[Outcome] = []
+    closed: list[float] = []
     started = time.perf_counter()
 
     async def caller() -> None:
         while (number := next(numbers)) < requests or time.perf_counter() - started < seconds:
             outcomes.append(await sender.send(shots[number % len(shots)]))
+        closed.append(time.perf_counter() - started)
 
     await asyncio.gather(*(caller() for _ in range(concurrency)))
-    elapsed = time.perf_counter() - started
     good = [outcome for outcome in outcomes if outcome.status == "ok"]
     return LoadReport(
         len(outcomes),
-        elapsed,
+        steady_rate([outcome.done - started for outcome in good], concurrency, closed[0]),
         [(outcome.done - outcome.sent) * 1000 for outcome in good],
         sum(outcome.bytes_out for outcome in good),
         dict(Counter(outcome.status for outcome in outcomes if outcome.status != "ok")),

@@ -29,6 +29,20 @@ def slope(times: Sequence[float], values: Sequence[float]) -> float:
     return sum((t - mean_t) * (v - mean_v) for t, v in zip(times, values, strict=True)) / spread
 
 
+def steady_rate(done: Sequence[float], callers: int, closed: float) -> float:
+    """Answers a second while all callers are at work: from the `callers`-th answer to `closed`, when the first caller
+    found nothing more to begin. Where no more answers than callers lie between, of the whole run.
+
+    done: when answers came, seconds since the first request. Before the first could come, and while the last are
+    awaited and nobody asks for more, a server has less to do than `callers` give it.
+    """
+    times = sorted(done)
+    steady = [at for at in times[callers:] if at <= closed]
+    if len(steady) > callers:
+        return len(steady) / (closed - times[callers - 1])
+    return len(times) / times[-1] if times else 0.0
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """One step of a ramp: what was offered, what was answered well, both a second, and latencies in ms. sent: what

@@ -28,6 +28,7 @@ from cutout_loadtest.closed_loop import LoadReport, closed_loop
 from cutout_loadtest.senders import open_sender
 from cutout_loadtest.service import running_service, stop
 from cutout_loadtest.shot import Shot, cutout_shot, post
+from cutout_loadtest.stats import steady_rate
 
 _BUILD = [sys.executable, "-m", "cutout_build.bench"]
 #: Longest wait for one answer of the slowest system, and for a system's start, seconds.
@@ -88,12 +89,11 @@ class Workers:
         share = -(-images // len(self._processes))
         request = {"file": str(file), "images": share, "seconds": seconds, "threads": threads}
         line = json.dumps(request | {"quality": cell.quality, "output": cell.output})
-        began = time.perf_counter()
         with ThreadPoolExecutor(len(self._processes)) as pool:
             answers = [json.loads(raw) for raw in pool.map(lambda process: _ask(process, line), self._processes)]
         latencies = [latency for answer in answers for latency in answer["latencies_ms"]]
-        size = sum(answer["bytes"] for answer in answers)
-        return LoadReport(len(latencies), time.perf_counter() - began, latencies, size, {})
+        rate = sum(steady_rate(answer["done_s"], threads, answer["closed_s"]) for answer in answers)
+        return LoadReport(len(latencies), rate, latencies, sum(answer["bytes"] for answer in answers), {})
 
 
 @contextlib.contextmanager

@@ -89,7 +89,7 @@ class Counting:
 
     def measure(self, cell: Cell, file: Path, images: int, seconds: float) -> LoadReport:
         self.loads += 1
-        return LoadReport(1, 0.01, [10.0], 1000, {})
+        return LoadReport(1, 100.0, [10.0], 1000, {})
 
 
 @pytest.fixture

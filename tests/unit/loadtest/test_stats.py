@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cutout_loadtest.slo import Slo
-from cutout_loadtest.stats import Step, knee, percentile, recovery_s, slope, sustained
+from cutout_loadtest.stats import Step, knee, percentile, recovery_s, slope, steady_rate, sustained
 
 
 def test_percentiles_are_numpys() -> None:
@@ -15,6 +15,19 @@ def test_percentiles_are_numpys() -> None:
         assert percentile(values, percent) == pytest.approx(np.percentile(values, percent))
     assert percentile([4.0], 99) == 4.0
     assert math.isnan(percentile([], 50))
+
+
+def test_the_steady_rate_is_of_the_time_in_which_all_callers_wait() -> None:
+    steady = [0.5 + 0.1 * number for number in range(40)]  # the first answer takes longer
+    closed, last = steady[-1], [steady[-1] + 0.4 * number for number in (1, 2, 3)]  # and the last, one after another
+    assert steady_rate([*last, *steady], 4, closed) == pytest.approx(10)
+    assert steady_rate(steady[::2], 4, closed) == pytest.approx(5, rel=0.04)
+    assert steady_rate([0.2, 0.4, 0.6], 1, 0.6) == pytest.approx(5)
+
+
+def test_a_run_too_short_to_have_a_steady_part_counts_whole() -> None:
+    assert steady_rate([0.5, 1.0, 1.5, 2.0], 4, 0.5) == 2
+    assert steady_rate([], 4, 1.0) == 0
 
 
 def test_slope_is_least_squares() -> None:

@@ -25,7 +25,7 @@ SOURCE = Path(__file__).parents[3] / "model_repository"
 
 
 def candidate(name: str, rate: float, latency_ms: float) -> Candidate:
-    report = LoadReport(10, 10 / rate, [latency_ms] * 10, 0, {})
+    report = LoadReport(10, rate, [latency_ms] * 10, 0, {})
     return Candidate(name, {SLOTS: name}, [report])
 
 
