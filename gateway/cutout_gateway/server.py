@@ -174,7 +174,7 @@ class Server:
         url = settings.triton_url
         if url is None:
             url = await self._start_embedded()
-        client = TritonClient(url, settings.profile, settings.shared_memory_bytes)
+        client = TritonClient(url, settings.profile, settings.shared_memory_bytes, settings.shared_memory_result_bytes)
         try:
             yield client
         finally:

@@ -114,6 +114,8 @@ class Settings(BaseSettings):
 
     shared_memory_bytes: int = Field(256 * 1024 * 1024, ge=0)
     """Shared memory for images on their way to a Triton on this host; 0 sends them over gRPC."""
+    shared_memory_result_bytes: int = Field(256 * 1024 * 1024, ge=0)
+    """Shared memory for results on their way back; 0 has them sent over gRPC."""
     stub_shm_bytes: int = Field(INITIAL, ge=INITIAL, le=1 << 30)
     """Shared memory of each Python process of the embedded Triton at the start, bytes."""
     stub_shm_growth_bytes: int = Field(0, ge=0, le=1 << 30)

@@ -1,9 +1,9 @@
-"""Images to a Triton on the same host through system shared memory, so that gRPC does not copy them.
+"""Images to a Triton on the same host and results from it through system shared memory, past gRPC and its copies.
 
 Triton's system shared-memory extension of KServe v2
 (https://github.com/triton-inference-server/server/blob/main/docs/protocol/extension_shared_memory.md). Regions are
-pooled and registered once; where Triton cannot take one (another host, switched off, no memory left), images travel
-over gRPC. Results come over gRPC always: their size is not known before.
+pooled and registered once; where Triton cannot take one (another host, switched off, no memory left), all travels over
+gRPC.
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ _LOOP_BYTES = 1 << 20
 _CALL_TIMEOUT_S = 2.0
 #: A region whose call ended without an answer is not used again for so long: Triton may still read it.
 _REST_S = 60.0
+#: What Triton is to store into has its pages before, needed or not; that share of shared memory stays free of them.
+_FREE_SHARE = 0.5
 
 
 @dataclass(eq=False, slots=True)
@@ -44,13 +46,14 @@ class Region:
 
     It is written to, not mapped: that lets other threads run meanwhile, takes pages only for what is written, and where
     there are none left it fails, while a store into a mapping would end the process (SIGBUS).
-    handle: its file descriptor. free_at: time.monotonic(), inf while in use.
+    handle: its file descriptor. free_at: time.monotonic(), inf while in use. backed: its first bytes that have pages.
     """
 
     name: str
     size: int
     handle: int
     free_at: float = 0.0
+    backed: int = 0
 
     def remove(self) -> None:
         """Closes and unlinks; whoever has it mapped keeps it."""
@@ -58,19 +61,30 @@ class Region:
         (FOLDER / self.name).unlink(missing_ok=True)
 
 
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """The first `size` bytes of a region, in use."""
+
+    region: Region
+    size: int
+
+
 @dataclass(slots=True)
-class InputRegions:
-    """The pool. stub: Triton's gRPC stub. max_bytes: of all regions together; 0 switches the whole thing off."""
+class Regions:
+    """A pool. stub: Triton's gRPC stub. max_bytes: of all regions together; 0 switches the whole thing off. what: they
+    hold, for the log. rest_s: how long an unanswered one is left alone."""
 
     stub: Any
     max_bytes: int
+    what: str = "images"
+    rest_s: float = _REST_S
     _regions: list[Region] = field(default_factory=list)
     _growing: asyncio.Lock = field(default_factory=asyncio.Lock)
     _usable: bool = True
     _reclaimed: bool = False
 
-    async def place(self, values: Sequence[bytes]) -> tuple[Region, int] | None:
-        """A region that holds `values`, and their size in it; None where they should travel over gRPC.
+    async def place(self, values: Sequence[bytes]) -> Placed | None:
+        """A region that holds `values`; None where they should travel over gRPC.
 
         The caller gives it back with `release`.
         """
@@ -81,15 +95,37 @@ class InputRegions:
         if region is None:
             return None
         try:
-            return region, await self._write(region, values)
+            return Placed(region, await self._write(region, values))
         except OSError as error:
             await self._drop(region)
             self._switch_off(f"{FOLDER}: {os.strerror(error.errno or errno.EIO)}")
             return None
 
+    async def reserve(self, size: int) -> Placed | None:
+        """A region into which Triton may store `size` bytes; None where they should come over gRPC.
+
+        The caller gives it back with `release`.
+        """
+        if size > self.max_bytes or not self._usable:
+            return None
+        region = self._take(size)
+        if (region is None or region.backed < size) and not _is_roomy(size):
+            if region is not None:
+                self.release(region, answered=True)
+            return None
+        region = region or await self._grow(size)
+        if region is None:
+            return None
+        try:
+            await self._back(region, size)
+        except OSError:
+            await self._drop(region)
+            return None
+        return Placed(region, size)
+
     def release(self, region: Region, *, answered: bool) -> None:
         """Gives a region back; without an answer from Triton it rests first."""
-        region.free_at = time.monotonic() + (0.0 if answered else _REST_S)
+        region.free_at = time.monotonic() + (0.0 if answered else self.rest_s)
 
     def forget(self) -> None:
         """Drops every region: Triton does not know them (any more), as after its restart."""
@@ -114,6 +150,17 @@ class InputRegions:
         except asyncio.CancelledError:
             writing.add_done_callback(lambda _: self.release(region, answered=True))  # not before: it still writes
             raise
+
+    async def _back(self, region: Region, size: int) -> None:
+        """Takes the pages of a region that is in use. Raises OSError where shared memory is full."""
+        if region.backed >= size:
+            return
+        try:
+            await asyncio.to_thread(_take_pages, os.dup(region.handle), size)
+        except asyncio.CancelledError:
+            self.release(region, answered=True)  # the thread takes pages of whoever uses it next: it harms nobody
+            raise
+        region.backed = size
 
     def _take(self, size: int) -> Region | None:
         now = time.monotonic()
@@ -185,7 +232,7 @@ class InputRegions:
 
     def _switch_off(self, reason: str) -> None:
         self._usable = False
-        log.info("images travel to Triton over gRPC: %s", reason)
+        log.info("%s travel over gRPC: %s", self.what, reason)
 
 
 def _unlink_orphans() -> None:
@@ -205,6 +252,20 @@ def _create(size: int) -> Region:
         (FOLDER / name).unlink(missing_ok=True)
         raise
     return Region(name, size, handle)
+
+
+def _is_roomy(size: int) -> bool:
+    """Whether `size` bytes more leave enough of shared memory to others, as the Python steps' own regions."""
+    state = os.statvfs(FOLDER)
+    return state.f_bavail * state.f_frsize - size >= _FREE_SHARE * state.f_blocks * state.f_frsize
+
+
+def _take_pages(handle: int, size: int) -> None:
+    """Gives the first `size` bytes of a file their pages and closes it. Raises OSError."""
+    try:
+        os.posix_fallocate(handle, 0, size)
+    finally:
+        os.close(handle)
 
 
 def _fill(handle: int, values: Sequence[bytes]) -> int:

@@ -1,7 +1,7 @@
 """The only place that talks to Triton: KServe v2 over gRPC (https://github.com/kserve/open-inference-protocol).
 
 Messages are built from tritonclient's generated protocol classes, on a `grpc.aio` channel of our own: that gives the
-deadline and the cancellation of the call. Images and results are put into and taken out of them by hand, one copy each.
+deadline and the cancellation of the call.
 """
 
 from __future__ import annotations
@@ -9,10 +9,9 @@ from __future__ import annotations
 import asyncio
 import base64
 import logging
-import struct
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import grpc
@@ -22,18 +21,14 @@ from tritonclient.grpc import service_pb2_grpc
 from cutout_core.contract import CutoutError, ErrorCode, RowMeta
 from cutout_core.contract.tensors import ENGINES, ENSEMBLES, PROFILE_BACKENDS, QUALITY_ENGINES
 from cutout_gateway.batcher import Row, RowResult
-from cutout_gateway.protobuf_wire import fields, header
-from cutout_gateway.shared_memory import InputRegions
+from cutout_gateway.infer_messages import META, RESULT, read_outputs, request_message
+from cutout_gateway.result_rooms import TOO_SMALL, ResultRooms
+from cutout_gateway.shared_memory import Regions
 
 log = logging.getLogger("cutout.gateway.triton")
 
 #: The gRPC service of KServe v2.
 KSERVE = "inference.GRPCInferenceService"
-
-# Fields of ModelInferRequest, of ModelInferResponse, and of its outputs.
-_RAW_INPUT_CONTENTS = 7
-_OUTPUTS, _RAW_OUTPUT_CONTENTS = 5, 6
-_OUTPUT_NAME = 1
 
 _UNLIMITED = -1
 _CHANNEL_OPTIONS = [
@@ -100,20 +95,23 @@ class Readiness:
 class TritonClient:
     """One Triton server, reached over gRPC at `url` (host:port); `profile` is what its engines should run.
 
-    shared_memory: bytes of shared memory for images on their way to a Triton on this host; 0: gRPC takes them all.
+    shared_memory, result_memory: bytes of shared memory for images on their way to a Triton on this host, and for
+    results on their way back; 0: gRPC takes them all.
     """
 
-    def __init__(self, url: str, profile: str, shared_memory: int = 0) -> None:
+    def __init__(self, url: str, profile: str, shared_memory: int = 0, result_memory: int = 0) -> None:
         self._profile = profile
         self._unanswered: Counter[str] = Counter()
         self._channel = grpc.aio.insecure_channel(url, options=_CHANNEL_OPTIONS)
         self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
         self._infer = self._channel.unary_unary(f"/{KSERVE}/ModelInfer")  # without serializers: bytes in and out
-        self._regions = InputRegions(self._stub, shared_memory)
+        self._regions = Regions(self._stub, shared_memory)
+        self._rooms = ResultRooms(self._stub, result_memory)
 
     async def close(self) -> None:
         """Closes the channel; calls in flight are cancelled."""
         await self._regions.close()
+        await self._rooms.close()
         await self._channel.close()
 
     async def infer(self, ensemble: str, rows: Sequence[Row], deadline: float) -> list[RowResult]:
@@ -124,11 +122,14 @@ class TritonClient:
         Raises `CutoutError` DEADLINE_EXCEEDED, OVERLOADED, MODEL_UNAVAILABLE or INTERNAL. Cancelling the task
         cancels the RPC.
         """
-        remaining = deadline - time.monotonic()
-        if remaining <= 0:
+        if deadline <= time.monotonic():
             raise CutoutError(ErrorCode.DEADLINE_EXCEEDED)
         try:
-            response = await self._call(ensemble, rows, deadline)
+            outputs = await self._outputs(ensemble, rows, deadline)
+            self._rooms.learn(rows, outputs[RESULT])
+            self._unanswered[ensemble] = 0
+            pairs = zip(outputs[RESULT], outputs[META], strict=True)
+            return [RowResult(result, RowMeta.from_json(meta)) for result, meta in pairs]
         except grpc.aio.AioRpcError as error:
             translated = _translate(error)
             self._unanswered[ensemble] = self._unanswered[ensemble] + 1 if translated.code in _NO_ANSWER else 0
@@ -136,52 +137,46 @@ class TritonClient:
         except asyncio.CancelledError:
             self._unanswered[ensemble] += 1
             raise
-        self._unanswered[ensemble] = 0
-        try:
-            outputs = _read_outputs(response)
-            pairs = zip(outputs["RESULT"], outputs["META"], strict=True)
-            return [RowResult(result, RowMeta.from_json(meta)) for result, meta in pairs]
         except (KeyError, ValueError) as error:
+            self._unanswered[ensemble] = 0
             log.error("ensemble %s gave an unusable answer: %s: %s", ensemble, type(error).__name__, error)
             raise CutoutError(ErrorCode.INTERNAL) from error
 
-    async def _call(self, ensemble: str, rows: Sequence[Row], deadline: float) -> bytes:
-        """Sends the rows and returns the serialized answer; the images go through shared memory where there is some."""
-        request = pb.ModelInferRequest(model_name=ensemble)
-        for name in ("RESULT", "META"):
-            request.outputs.add(name=name)
-        images = [row.image for row in rows]
-        placed = await self._regions.place(images)
-        image = request.inputs.add(name="IMAGE", datatype="BYTES", shape=[len(rows), 1])
-        contents: list[bytes] = []
-        if placed is not None:
-            image.parameters["shared_memory_region"].string_param = placed[0].name
-            image.parameters["shared_memory_byte_size"].int64_param = placed[1]
-        else:
-            contents += _raw_contents(images)
-        others = [("OPTIONS", [row.options for row in rows])]
-        if any(row.background for row in rows):
-            others.append(("BACKGROUND", [row.background for row in rows]))
-        for name, values in others:
-            request.inputs.add(name=name, datatype="BYTES", shape=[len(rows), 1])
-            contents += _raw_contents(values)
-        remaining = max(0.001, deadline - time.monotonic())
-        request.parameters["timeout"].int64_param = int(remaining * 1e6)
+    async def _outputs(
+        self, ensemble: str, rows: Sequence[Row], deadline: float, *, in_room: bool = True
+    ) -> dict[str, list[bytes]]:
+        """Sends the rows and returns the elements of the answer. Images and, `in_room`, results go through shared
+        memory where there is some."""
+        images = room = None
         answered = False
         try:
-            response: bytes = await self._infer(b"".join((request.SerializeToString(), *contents)), timeout=remaining)
+            images = await self._regions.place([row.image for row in rows])
+            room = await self._rooms.reserve(rows) if in_room else None
+            remaining = max(0.001, deadline - time.monotonic())
+            message = request_message(ensemble, rows, remaining, images, room)
+            response: bytes = await self._infer(message, timeout=remaining)
             answered = True
-            return response
+            outputs = read_outputs(response)
+            if room is not None:
+                outputs[RESULT] = await self._rooms.read(room, len(rows))
+            return outputs
         except grpc.aio.AioRpcError as error:
-            if placed is None or "shared memory region" not in (error.details() or ""):
+            details = error.details() or ""
+            if room is not None and TOO_SMALL in details:
+                log.info("a result did not fit into its shared memory: its batch is worked again")
+                answered, in_room = True, False
+            elif (images or room) and "shared memory region" in details:
+                log.info("Triton has forgotten its shared memory; it is registered anew")
+                self._regions.forget()
+                self._rooms.forget()
+            else:
                 raise
-            log.info("Triton has forgotten its shared memory; it is registered anew")
-            self._regions.forget()
-            placed = None
         finally:
-            if placed is not None:
-                self._regions.release(placed[0], answered=answered)
-        return await self._call(ensemble, rows, deadline)
+            if images is not None:
+                self._regions.release(images.region, answered=answered)
+            if room is not None:
+                self._rooms.release(room, answered=answered)
+        return await self._outputs(ensemble, rows, deadline, in_room=in_room)
 
     @property
     def connected(self) -> bool:
@@ -268,38 +263,6 @@ class TritonClient:
         answer = await self._stub.ModelConfig(pb.ModelConfigRequest(name=model), timeout=_PROBE_TIMEOUT_S)
         config = answer.config
         return str(config.backend or config.platform.removesuffix("_plan"))
-
-
-def _raw_contents(values: Sequence[bytes]) -> list[bytes]:
-    """The parts of one field `raw_input_contents`: BYTES elements as KServe v2 lays them out, a 4-byte little-endian
-    length before each."""
-    size = sum(4 + len(value) for value in values)
-    elements = (part for value in values for part in (struct.pack("<I", len(value)), value))
-    return [header(_RAW_INPUT_CONTENTS, size), *elements]
-
-
-def _read_outputs(response: bytes) -> dict[str, list[bytes]]:
-    """The outputs' BYTES elements by name, each copied once, so that none holds on to its whole batch.
-
-    Raises ValueError where it is no `ModelInferResponse`.
-    """
-    names: list[str] = []
-    tensors: list[memoryview] = []
-    for number, value in fields(memoryview(response)):
-        if number == _OUTPUTS and isinstance(value, memoryview):
-            names += [bytes(v).decode() for n, v in fields(value) if n == _OUTPUT_NAME and isinstance(v, memoryview)]
-        elif number == _RAW_OUTPUT_CONTENTS and isinstance(value, memoryview):
-            tensors.append(value)
-    return {name: list(_elements(tensor)) for name, tensor in zip(names, tensors, strict=True)}
-
-
-def _elements(tensor: memoryview) -> Iterator[bytes]:
-    offset = 0
-    while offset < len(tensor):
-        length = int.from_bytes(tensor[offset : offset + 4], "little")
-        offset += 4
-        yield bytes(tensor[offset : offset + length])
-        offset += length
 
 
 def _translate(error: grpc.aio.AioRpcError) -> CutoutError:

@@ -67,14 +67,14 @@ def test_the_client_needs_no_numpy() -> None:
             assert name.split(".")[0] not in {"numpy", "cv2", "PIL", "tritonclient", "fastapi"}, f"{path}: {name}"
 
 
-def test_two_files_of_the_gateway_speak_to_triton() -> None:
+def test_a_few_files_of_the_gateway_know_tritons_messages() -> None:
     users = {
         path.relative_to(ROOT / "gateway/cutout_gateway").as_posix()
         for path in sources("gateway/cutout_gateway")
         if any(name.startswith("tritonclient") for name in imports(path))
     }
-    # The renderer reads and writes config.pbtxt with the official message; it sends nothing.
-    assert users == {"triton.py", "shared_memory.py", "embedded/repository.py"}
+    # Only the first and the pools of shared memory send some; the renderer reads and writes config.pbtxt with one.
+    assert users == {"triton.py", "infer_messages.py", "shared_memory.py", "embedded/repository.py"}
 
 
 def test_the_batcher_and_the_service_know_no_protocol() -> None:

@@ -41,7 +41,8 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
     """Answers every row after `delay_s`, or its ensemble's own of `delays`; the attributes make it misbehave.
 
     `images` holds every image that it was sent, in order of arrival. `regions` holds the shared memory that is
-    registered, mapped as a Triton on the same host does, and `placed` names the region of each input that came in one.
+    registered, mapped as a Triton on the same host does, `placed` names the region of each input that came in one, and
+    `stored` that of each output that went into one; one that does not fit is refused as Triton does it.
     """
 
     def __init__(self) -> None:
@@ -63,6 +64,7 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
         self.images: list[bytes] = []
         self.regions: dict[str, mmap.mmap] = {}
         self.placed: list[str] = []
+        self.stored: list[str] = []
         self.subject: Box | None = Box(1, 2, 3, 4)
         self.warnings: list[str] = []
         self.cancelled = threading.Event()
@@ -93,6 +95,7 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
         self.backgrounds.clear()
         self.images.clear()
         self.placed.clear()
+        self.stored.clear()
         self.violations, self.subject, self.warnings = [], Box(1, 2, 3, 4), []
         self.cancelled.clear()
 
@@ -117,8 +120,8 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
         path = Path("/dev/shm", request.key.removeprefix("/"))
         if not path.is_file():
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"Unable to open shared memory region: '{request.key}'")
-        with path.open("rb") as file:
-            self.regions[request.name] = mmap.mmap(file.fileno(), request.byte_size, prot=mmap.PROT_READ)
+        with path.open("r+b") as file:
+            self.regions[request.name] = mmap.mmap(file.fileno(), request.byte_size)
         return pb.SystemSharedMemoryRegisterResponse()
 
     def SystemSharedMemoryUnregister(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
@@ -159,10 +162,24 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
             meta.timings_ms = {"preprocess": 1.0, "engines": 2.0, "postprocess": 3.0, "encode": 1.5}
             metas.append(meta.to_json())
             results.append(b"" if self.row_error else self.result)
+        in_regions = {output.name: output for output in request.outputs if "shared_memory_region" in output.parameters}
         for name, values in (("RESULT", results), ("META", metas)):
             response.outputs.add(name=name, datatype="BYTES", shape=[len(values), 1])
-            response.raw_output_contents.append(pack(values))
+            if name in in_regions:
+                self._store(in_regions[name], pack(values), context)
+            response.raw_output_contents.append(b"" if name in in_regions else pack(values))
         return response
+
+    def _store(self, output: Any, tensor: bytes, context: grpc.ServicerContext) -> None:
+        name = output.parameters["shared_memory_region"].string_param
+        size = output.parameters["shared_memory_byte_size"].int64_param
+        if name not in self.regions:
+            context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"Unable to find shared memory region: '{name}'")
+        if len(tensor) > size:
+            text = f"shared memory size specified with the request for output '{output.name}' ({size} bytes) should be "
+            context.abort(grpc.StatusCode.INTERNAL, f"{text}at least {len(tensor)} bytes to hold the results")
+        self.regions[name][: len(tensor)] = tensor
+        self.stored.append(name)
 
     def _inputs(self, request: Any, context: grpc.ServicerContext) -> dict[str, list[bytes]]:
         """The elements of each input, wherever they are; those in shared memory are not among the raw contents."""

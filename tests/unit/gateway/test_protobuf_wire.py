@@ -10,9 +10,9 @@ from tritonclient.grpc import service_pb2 as triton_pb
 from cutout_core.contract import Box, Options, RowMeta
 from cutout_core.contract import cutout_pb2 as pb
 from cutout_gateway.grpc_messages import serialized, serialized_item
+from cutout_gateway.infer_messages import raw_contents, read_outputs
 from cutout_gateway.protobuf_wire import WireError, fields, length_delimited
 from cutout_gateway.requests import CutoutReply
-from cutout_gateway.triton import _raw_contents, _read_outputs
 from tests.integration.fake_triton import pack
 
 BATCH = st.lists(st.binary(max_size=300), max_size=8)
@@ -28,7 +28,7 @@ def test_a_field_of_any_length_is_what_protobuf_reads(size: int) -> None:
 @given(BATCH, BATCH)
 def test_tensors_beside_a_request_are_its_contents(images: list[bytes], options: list[bytes]) -> None:
     start = triton_pb.ModelInferRequest(model_name="cutout").SerializeToString()
-    message = b"".join((start, *_raw_contents(images), *_raw_contents(options)))
+    message = b"".join((start, *raw_contents(images), *raw_contents(options)))
     request = triton_pb.ModelInferRequest.FromString(message)
     assert request.model_name == "cutout"
     assert list(request.raw_input_contents) == [pack(images), pack(options)]
@@ -41,7 +41,7 @@ def test_the_elements_of_an_answer_are_read(results: list[bytes], metas: list[by
     for name, values in (("META", metas), ("RESULT", results)):
         response.outputs.add(name=name, datatype="BYTES", shape=[len(values), 1]).parameters["n"].int64_param = -1
         response.raw_output_contents.append(pack(values))
-    outputs = _read_outputs(response.SerializeToString())
+    outputs = read_outputs(response.SerializeToString())
     assert outputs == {"META": metas, "RESULT": results}
     assert all(type(value) is bytes for value in outputs["RESULT"]), "a view would hold on to the whole batch"
 
@@ -49,7 +49,7 @@ def test_the_elements_of_an_answer_are_read(results: list[bytes], metas: list[by
 @given(st.binary(max_size=100))
 def test_any_answer_is_read_or_refused(message: bytes) -> None:
     try:
-        outputs = _read_outputs(message)
+        outputs = read_outputs(message)
     except ValueError:
         return
     assert isinstance(outputs, dict)
