@@ -36,6 +36,11 @@ class BandChunk:
         return samples
 
 
+def set_cells(cells: UInt8) -> npt.NDArray[np.intp]:
+    """Where a uint8 array is not 0: intp [n], flat, ascending. numpy finds booleans ten times faster than integers."""
+    return np.flatnonzero(cells != 0)
+
+
 def mixed_pixels(alpha: UInt8, grid: tuple[int, int]) -> Iterator[BandChunk]:
     """The pixels of a uint8 [H, W] alpha that are neither 0 nor 255, on a grid of `grid` = (rows, columns)."""
     height, width = alpha.shape

@@ -10,7 +10,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from cutout_core.imaging.band import GRID, UInt8, shrink_to_grid
+from cutout_core.imaging.band import GRID, UInt8, set_cells, shrink_to_grid
 
 #: Mean alpha of a cell, levels, from which something is visible in it, and from which it is opaque.
 VISIBLE, OPAQUE = 5, 250
@@ -53,7 +53,7 @@ def _specks(grid: UInt8) -> UInt8:
     if count <= 2:
         return nothing
     main = 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())  # what is counted cell by cell are the others
-    others = np.flatnonzero(cv2.bitwise_and(visible, cv2.compare(labels, main, cv2.CMP_NE)))
+    others = set_cells(cv2.bitwise_and(visible, cv2.compare(labels, main, cv2.CMP_NE)))
     labels_there = labels.take(others)
     mass = np.bincount(labels_there, weights=grid.take(others), minlength=count)
     mass[main] = cv2.sumElems(cv2.bitwise_and(grid, visible))[0] - mass.sum()
@@ -88,7 +88,8 @@ def _pinholes(grid: UInt8) -> UInt8:
     left, top, right, bottom = (side[small] for side in (left, top, right, bottom))
     around = total[bottom, right] - total[top, right] - total[bottom, left] + total[top, left]
     small[small] = around == area[small]
-    return _grown(np.where(small, 255, 0).astype(np.uint8)[labels])
+    holes: UInt8 = np.take(np.where(small, 255, 0).astype(np.uint8), labels)
+    return _grown(holes)
 
 
 def _grown(cells: UInt8) -> UInt8:

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cutout_core.imaging import native
-from cutout_core.imaging.band import Float32, UInt8, mixed_pixels, photo_grid, shrink_to_grid, write_pixels
+from cutout_core.imaging.band import Float32, UInt8, mixed_pixels, photo_grid, set_cells, shrink_to_grid, write_pixels
 from cutout_core.imaging.compose import clear_hidden, overwritable
 
 #: Side of the finest grid, cells.
@@ -99,7 +99,7 @@ def _fit_level(level: UInt8, foreground: Float32, background: Float32) -> tuple[
         for coarser in (foreground, background)
     )
     alpha = cv2.extractChannel(level, 3)
-    index = np.flatnonzero(cv2.dilate(cv2.inRange(alpha, 1, 254), _NEIGHBOURS))
+    index = set_cells(cv2.dilate(cv2.inRange(alpha, 1, 254), _NEIGHBOURS))
     if len(index):
         weighted = cv2.multiply(level, cv2.merge([alpha] * 4), dtype=cv2.CV_16U)
         total = _window_sums(level, cv2.CV_16U, index) * np.float32(1 / 9)

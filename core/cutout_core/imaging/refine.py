@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cutout_core.imaging import native
-from cutout_core.imaging.band import Float32, UInt8, mixed_pixels, photo_grid, shrink_to_grid, write_pixels
+from cutout_core.imaging.band import Float32, UInt8, mixed_pixels, photo_grid, set_cells, shrink_to_grid, write_pixels
 from cutout_core.imaging.upscale import upscale
 
 #: Variance of a colour, in squared levels of 0..255, that counts as the photo's noise: slopes stay small on flat areas.
@@ -83,7 +83,7 @@ def _linear_models(rgb: UInt8, alpha: UInt8, fit: _Fit) -> Float32:
         return models
     reach = fit.radius
     part = slice(max(0, top - reach), top + height + reach), slice(max(0, left - reach), left + width + reach)
-    index = np.flatnonzero(near[part])
+    index = set_cells(near[part])
     r, g, b = cv2.split(rgb[part])
     a = np.ascontiguousarray(alpha[part])
     color = cv2.merge([r, g, b, a])
@@ -109,7 +109,7 @@ def _linear_models(rgb: UInt8, alpha: UInt8, fit: _Fit) -> Float32:
     energy = _detail(a, reach).take(index)[:, None]
     slope *= energy / (energy + np.float32(fit.soft_detail + _TINY))
     offset = value - np.einsum("nc,nc->n", slope, here[:, :3])
-    models.reshape(-1, 4)[np.flatnonzero(near)] = np.column_stack([slope, offset * np.float32(1 / 255)])
+    models.reshape(-1, 4)[set_cells(near)] = np.column_stack([slope, offset * np.float32(1 / 255)])
     return models
 
 
