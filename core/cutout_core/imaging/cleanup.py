@@ -88,8 +88,8 @@ def _pinholes(grid: UInt8) -> UInt8:
     left, top, right, bottom = (side[small] for side in (left, top, right, bottom))
     around = total[bottom, right] - total[top, right] - total[bottom, left] + total[top, left]
     small[small] = around == area[small]
-    holes: UInt8 = np.take(np.where(small, 255, 0).astype(np.uint8), labels)
-    return _grown(holes)
+    levels = np.where(small, 255, 0).astype(np.uint8)
+    return _grown(levels.take(labels.astype(np.int32, copy=False)))
 
 
 def _grown(cells: UInt8) -> UInt8:
