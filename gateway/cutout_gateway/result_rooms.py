@@ -6,19 +6,19 @@ worked again for an answer over gRPC; so the room follows the largest of the rec
 
 from __future__ import annotations
 
-import asyncio
 import os
+import re
 from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
 from cutout_gateway.batcher import Row
-from cutout_gateway.shared_memory import Placed, Regions
+from cutout_gateway.shared_memory import Placed, Region, Regions, in_thread
 
 #: A batch of fewer pixels is answered over gRPC: below it nothing is gained.
 MIN_PIXELS = 1_000_000
-#: What Triton says of a result that does not fit.
-TOO_SMALL = "shared memory size specified with the request for output"
+#: What Triton says of results that do not fit.
+_TOO_SMALL = re.compile(r"shared memory size specified with the request for output .* at least (\d+) bytes")
 
 #: Bytes of each row beside its pixels, such as a colour profile; and, for each pixel, what is expected at first, at
 #: least and at most. A PNG of noise takes 4, cut-outs 0.5 to 2.
@@ -53,16 +53,28 @@ class ResultRooms:
 
     async def read(self, room: Placed, count: int) -> list[bytes]:
         """The `count` BYTES elements that Triton stored. Raises ValueError where they are not there."""
-        return await asyncio.to_thread(_read, os.dup(room.region.handle), room.size, count)
+        return await in_thread(_read, os.dup(room.region.handle), room.size, count)
 
     def learn(self, rows: Sequence[Row], results: Sequence[bytes]) -> None:
         """Takes the sizes of a batch's results in."""
         for row, result in zip(rows, results, strict=True):
             self._densities.append(min(_MOST, max(0, len(result) - _FIXED) / row.pixels))
 
+    def was_too_small(self, rows: Sequence[Row], details: str) -> bool:
+        """Whether Triton refused because the results do not fit; then takes in how large they are."""
+        match = _TOO_SMALL.search(details)
+        if match is not None:
+            pixels = sum(row.pixels for row in rows)
+            self._densities.append(min(_MOST, max(0, int(match[1]) - _FIXED * len(rows)) / pixels))
+        return match is not None
+
     def release(self, room: Placed, *, answered: bool) -> None:
         """Gives a room back; without an answer from Triton it rests first."""
         self._regions.release(room.region, answered=answered)
+
+    def holds(self, region: Region) -> bool:
+        """As `Regions.holds`."""
+        return self._regions.holds(region)
 
     def forget(self) -> None:
         """Drops every region, as after a restart of Triton."""

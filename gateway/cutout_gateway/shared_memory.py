@@ -12,13 +12,14 @@ import asyncio
 import contextlib
 import errno
 import logging
+import math
 import os
 import struct
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import grpc
 from tritonclient.grpc import service_pb2 as pb
@@ -36,8 +37,11 @@ _LOOP_BYTES = 1 << 20
 _CALL_TIMEOUT_S = 2.0
 #: A region whose call ended without an answer is not used again for so long: Triton may still read it.
 _REST_S = 60.0
-#: What Triton is to store into has its pages before, needed or not; that share of shared memory stays free of them.
-_FREE_SHARE = 0.5
+#: What Triton is to store into has its pages before, needed or not; that share of shared memory stays free of them, and
+#: where it has fewer bytes in all, as a container by default, they take none.
+_FREE_SHARE, _LEAST_MEMORY = 0.5, 1 << 29
+
+_T = TypeVar("_T")
 
 
 @dataclass(eq=False, slots=True)
@@ -46,7 +50,8 @@ class Region:
 
     It is written to, not mapped: that lets other threads run meanwhile, takes pages only for what is written, and where
     there are none left it fails, while a store into a mapping would end the process (SIGBUS).
-    handle: its file descriptor. free_at: time.monotonic(), inf while in use. backed: its first bytes that have pages.
+    handle: its file descriptor, -1 once closed. free_at: time.monotonic(), inf while in use. backed: its first bytes
+    that have pages.
     """
 
     name: str
@@ -55,10 +60,22 @@ class Region:
     free_at: float = 0.0
     backed: int = 0
 
-    def remove(self) -> None:
-        """Closes and unlinks; whoever has it mapped keeps it."""
-        os.close(self.handle)
+    @property
+    def in_use(self) -> bool:
+        return self.free_at == math.inf
+
+    def close(self) -> None:
+        if self.handle >= 0:
+            os.close(self.handle)
+            self.handle = -1
+
+    def unlink(self) -> None:
+        """Takes its name away; whoever has it open or mapped keeps it."""
         (FOLDER / self.name).unlink(missing_ok=True)
+
+    def remove(self) -> None:
+        self.close()
+        self.unlink()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +126,7 @@ class Regions:
         if size > self.max_bytes or not self._usable:
             return None
         region = self._take(size)
-        if (region is None or region.backed < size) and not _is_roomy(size):
+        if (region is None or region.backed < size) and not self._is_roomy(size):
             if region is not None:
                 self.release(region, answered=True)
             return None
@@ -125,12 +142,22 @@ class Regions:
 
     def release(self, region: Region, *, answered: bool) -> None:
         """Gives a region back; without an answer from Triton it rests first."""
-        region.free_at = time.monotonic() + (0.0 if answered else self.rest_s)
+        if region in self._regions:
+            region.free_at = time.monotonic() + (0.0 if answered else self.rest_s)
+        else:
+            region.close()
+
+    def holds(self, region: Region) -> bool:
+        """Whether it is one of the pool's, not forgotten since it was taken."""
+        return region in self._regions
 
     def forget(self) -> None:
-        """Drops every region: Triton does not know them (any more), as after its restart."""
+        """Drops every region: Triton does not know them (any more), as after its restart. Whoever uses one keeps it
+        open until it is given back: its descriptor's number must not become another's meanwhile."""
         for region in self._regions:
-            region.remove()
+            region.unlink()
+            if not region.in_use:
+                region.close()
         self._regions.clear()
 
     async def close(self) -> None:
@@ -156,7 +183,7 @@ class Regions:
         if region.backed >= size:
             return
         try:
-            await asyncio.to_thread(_take_pages, os.dup(region.handle), size)
+            await in_thread(_take_pages, os.dup(region.handle), size)
         except asyncio.CancelledError:
             self.release(region, answered=True)  # the thread takes pages of whoever uses it next: it harms nobody
             raise
@@ -168,7 +195,7 @@ class Regions:
         if not fitting:
             return None
         region = min(fitting, key=lambda region: region.size)
-        region.free_at = float("inf")
+        region.free_at = math.inf
         return region
 
     async def _grow(self, size: int) -> Region | None:
@@ -205,7 +232,7 @@ class Regions:
             region.remove()
             await self._unregister(region.name)  # Triton may know it already
             raise
-        region.free_at = float("inf")
+        region.free_at = math.inf
         self._regions.append(region)
         return region
 
@@ -215,6 +242,18 @@ class Regions:
             self._regions.remove(region)
             region.remove()
             await self._unregister(region.name)
+        else:
+            region.close()
+
+    def _is_roomy(self, size: int) -> bool:
+        """Whether `size` bytes more leave enough of shared memory to others, as the Python steps' own regions."""
+        try:
+            state = os.statvfs(FOLDER)
+        except OSError as error:
+            self._switch_off(f"{FOLDER}: {os.strerror(error.errno or errno.EIO)}")
+            return False
+        total, free = state.f_blocks * state.f_frsize, state.f_bavail * state.f_frsize
+        return total >= _LEAST_MEMORY and free - size >= _FREE_SHARE * total
 
     async def _reclaim(self) -> None:
         """Frees what gateways that died left: regions that Triton still maps, and their names."""
@@ -235,6 +274,16 @@ class Regions:
         log.info("%s travel over gRPC: %s", self.what, reason)
 
 
+async def in_thread(work: Callable[..., _T], *arguments: object) -> _T:
+    """Runs `work` in a thread, to its end where the caller leaves too: it closes the file that it was given."""
+    running = asyncio.ensure_future(asyncio.to_thread(work, *arguments))
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        running.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody asks for it any more
+        raise
+
+
 def _unlink_orphans() -> None:
     for path in FOLDER.glob("cutout-*"):
         if owner_is_dead(path.name):
@@ -252,12 +301,6 @@ def _create(size: int) -> Region:
         (FOLDER / name).unlink(missing_ok=True)
         raise
     return Region(name, size, handle)
-
-
-def _is_roomy(size: int) -> bool:
-    """Whether `size` bytes more leave enough of shared memory to others, as the Python steps' own regions."""
-    state = os.statvfs(FOLDER)
-    return state.f_bavail * state.f_frsize - size >= _FREE_SHARE * state.f_blocks * state.f_frsize
 
 
 def _take_pages(handle: int, size: int) -> None:

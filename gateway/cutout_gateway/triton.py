@@ -22,8 +22,8 @@ from cutout_core.contract import CutoutError, ErrorCode, RowMeta
 from cutout_core.contract.tensors import ENGINES, ENSEMBLES, PROFILE_BACKENDS, QUALITY_ENGINES
 from cutout_gateway.batcher import Row, RowResult
 from cutout_gateway.infer_messages import META, RESULT, read_outputs, request_message
-from cutout_gateway.result_rooms import TOO_SMALL, ResultRooms
-from cutout_gateway.shared_memory import Regions
+from cutout_gateway.result_rooms import ResultRooms
+from cutout_gateway.shared_memory import Placed, Regions
 
 log = logging.getLogger("cutout.gateway.triton")
 
@@ -49,6 +49,9 @@ _PROBE_TIMEOUT_S = 2.0
 _SUSPECT_AFTER = 3
 _ANSWER_TIMEOUT_S = 20.0
 _NO_ANSWER = (ErrorCode.DEADLINE_EXCEEDED, ErrorCode.MODEL_UNAVAILABLE)
+
+#: What Triton says of a region that nobody registered, as after its restart.
+_UNKNOWN_REGION = "Unable to find shared memory region"
 
 _FAILED = "Its models failed to load, or load again: the log tells."
 
@@ -143,17 +146,18 @@ class TritonClient:
             raise CutoutError(ErrorCode.INTERNAL) from error
 
     async def _outputs(
-        self, ensemble: str, rows: Sequence[Row], deadline: float, *, in_room: bool = True
+        self, ensemble: str, rows: Sequence[Row], deadline: float, *, in_room: bool = True, attempts: int = 3
     ) -> dict[str, list[bytes]]:
         """Sends the rows and returns the elements of the answer. Images and, `in_room`, results go through shared
-        memory where there is some."""
+        memory where there is some; what goes wrong with that is tried again."""
         images = room = None
-        answered = False
+        answered = True
         try:
             images = await self._regions.place([row.image for row in rows])
             room = await self._rooms.reserve(rows) if in_room else None
             remaining = max(0.001, deadline - time.monotonic())
             message = request_message(ensemble, rows, remaining, images, room)
+            answered = False
             response: bytes = await self._infer(message, timeout=remaining)
             answered = True
             outputs = read_outputs(response)
@@ -162,13 +166,13 @@ class TritonClient:
             return outputs
         except grpc.aio.AioRpcError as error:
             details = error.details() or ""
-            if room is not None and TOO_SMALL in details:
+            if attempts == 1:
+                raise
+            if room is not None and self._rooms.was_too_small(rows, details):
                 log.info("a result did not fit into its shared memory: its batch is worked again")
                 answered, in_room = True, False
-            elif (images or room) and "shared memory region" in details:
-                log.info("Triton has forgotten its shared memory; it is registered anew")
-                self._regions.forget()
-                self._rooms.forget()
+            elif (images or room) and _UNKNOWN_REGION in details:
+                self._forget_regions(images, room)
             else:
                 raise
         finally:
@@ -176,7 +180,17 @@ class TritonClient:
                 self._regions.release(images.region, answered=answered)
             if room is not None:
                 self._rooms.release(room, answered=answered)
-        return await self._outputs(ensemble, rows, deadline, in_room=in_room)
+        return await self._outputs(ensemble, rows, deadline, in_room=in_room, attempts=attempts - 1)
+
+    def _forget_regions(self, images: Placed | None, room: Placed | None) -> None:
+        """Drops the pools whose regions Triton does not know, unless another batch found that out before."""
+        known = (images is None or self._regions.holds(images.region)) and (
+            room is None or self._rooms.holds(room.region)
+        )
+        if known:
+            log.info("Triton has forgotten its shared memory; it is registered anew")
+            self._regions.forget()
+            self._rooms.forget()
 
     @property
     def connected(self) -> bool:

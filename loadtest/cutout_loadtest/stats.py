@@ -34,13 +34,14 @@ def steady_rate(done: Sequence[float], callers: int, closed: float) -> float:
     found nothing more to begin. Where no more answers than callers lie between, of the whole run.
 
     done: when answers came, seconds since the first request. Before the first could come, and while the last are
-    awaited and nobody asks for more, a server has less to do than `callers` give it.
+    awaited and nobody asks for more, a server has less to do than `callers` give it. Of answers
+    that come together, as those of a batch, the last ones' first alone counts: up to one batch too few.
     """
     times = sorted(done)
     steady = [at for at in times[callers:] if at <= closed]
     if len(steady) > callers:
         return len(steady) / (closed - times[callers - 1])
-    return len(times) / times[-1] if times else 0.0
+    return len(times) / max(times[-1], closed) if times else 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,9 @@ from cutout_core.contract.tensors import ENSEMBLES, MODELS
 #: What the fake answers as RESULT of every good row.
 RESULT = b"\x89PNG\r\n\x1a\n-fake-result"
 
+#: What it says when it fails, which no caller may see.
+FAILURE = "/secret/path: Traceback (most recent call last)"
+
 
 def unpack(raw: bytes | memoryview) -> list[bytes]:
     """The elements of a BYTES tensor."""
@@ -55,6 +58,7 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
         self.not_ready: set[str] = set()
         self.backends: dict[str, str] = {}
         self.fail_with: grpc.StatusCode | None = None
+        self.failure = FAILURE
         self.row_error: RowError | None = None
         self.batches: list[int] = []
         self.ensembles: list[str] = []
@@ -87,7 +91,7 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
     def reset(self) -> None:
         """Back to good behaviour."""
         self.delay_s, self.result, self.backend, self.models_ready = 0.0, RESULT, "python", True
-        self.fail_with, self.row_error = None, None
+        self.fail_with, self.failure, self.row_error = None, FAILURE, None
         self.absent, self.not_ready, self.backends, self.delays = set(), set(), {}, {}
         self.batches.clear()
         self.ensembles.clear()
@@ -147,7 +151,7 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
         while time.monotonic() < end and context.is_active():
             time.sleep(0.005)
         if self.fail_with is not None:
-            context.abort(self.fail_with, "/secret/path: Traceback (most recent call last)")
+            context.abort(self.fail_with, self.failure)
         response = pb.ModelInferResponse(model_name=request.model_name)
         metas, results = [], []
         for _ in images:

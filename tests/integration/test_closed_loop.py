@@ -24,7 +24,7 @@ def test_every_request_is_sent_and_timed(
     assert sum(triton.batches) == 12
     assert report.bytes_out == 12 * len(triton.result)
     assert 50 <= report.p50_ms <= report.p95_ms
-    assert 0 < report.images_per_s < 1.1 * 3 / triton.delay_s  # three callers, one answer in 50 ms each
+    assert 5 < report.images_per_s < 1.1 * 3 / triton.delay_s  # three callers, one answer in 50 ms each
 
 
 def test_failures_are_counted_and_told(

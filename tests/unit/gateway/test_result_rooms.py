@@ -58,6 +58,13 @@ async def test_a_tiny_photo_and_noise_do_not_make_rooms_huge(rooms: ResultRooms)
     assert await size_of(rooms, row()) == pytest.approx(5.04 * MIN_PIXELS + FIXED, abs=1)
 
 
+async def test_a_refusal_tells_how_large_the_results_are(rooms: ResultRooms) -> None:
+    text = "shared memory size specified with the request for output 'RESULT' ({} bytes) should be at least {} bytes"
+    assert not rooms.was_too_small([row()], "Unable to find shared memory region: 'x'")
+    assert rooms.was_too_small([row(), row()], text.format(10, 6 * MIN_PIXELS + 2 * FIXED) + " to hold the results")
+    assert await size_of(rooms, row()) == pytest.approx(3.6 * MIN_PIXELS + FIXED, abs=1)
+
+
 async def test_what_triton_stored_is_read(rooms: ResultRooms) -> None:
     room = await rooms.reserve([row(), row(), row()])
     assert room is not None
@@ -76,6 +83,7 @@ async def test_an_older_result_is_never_taken_for_one_that_was_not_written(rooms
     assert second.region is first.region
     with pytest.raises(ValueError, match="not in their shared memory"):
         await rooms.read(second, 1)
+    rooms.release(second, answered=True)
     rooms.forget()
     assert set(os.listdir("/proc/self/fd")) <= files
 

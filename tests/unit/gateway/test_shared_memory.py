@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 import pytest
@@ -204,7 +205,9 @@ async def test_a_region_that_is_removed_while_it_is_written_harms_nothing(pool: 
     await slow.has_begun()
     pool.forget()
     slow.go.set()
-    assert await caller is not None
+    placed = await caller
+    assert placed is not None
+    pool.release(placed.region, answered=True)
     assert set(os.listdir("/proc/self/fd")) <= files
 
 
@@ -227,7 +230,8 @@ async def test_results_leave_half_of_shared_memory_to_others(pool: Regions, monk
     first = await pool.reserve(MEGA)
     assert first is not None
     pool.release(first.region, answered=True)
-    free = os.statvfs_result((4096, 4096, 2048, 1024 + 255, 1024 + 255, 0, 0, 0, 0, 255))  # a page short of a MiB
+    half = (1 << 30) // 4096 // 2
+    free = os.statvfs_result((4096, 4096, 2 * half, half + 255, half + 255, 0, 0, 0, 0, 255))  # a page short of a MiB
     monkeypatch.setattr(shared_memory.os, "statvfs", lambda _: free)
     again = await pool.reserve(MEGA)  # has its pages
     assert again is not None
@@ -237,6 +241,63 @@ async def test_results_leave_half_of_shared_memory_to_others(pool: Regions, monk
     taken = await pool.reserve(MEGA)
     assert taken is not None  # the refusals left it free
     assert taken.region is first.region
+
+
+async def test_a_container_s_64_mb_take_no_results(pool: Regions, monkeypatch: pytest.MonkeyPatch) -> None:
+    small = os.statvfs_result((4096, 4096, 16384, 16384, 16384, 0, 0, 0, 0, 255))
+    monkeypatch.setattr(shared_memory.os, "statvfs", lambda _: small)
+    assert await pool.reserve(4096) is None
+
+
+async def test_without_a_folder_for_it_results_are_sent(pool: Regions, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(_: object) -> None:
+        raise FileNotFoundError(2, "No such file or directory")
+
+    monkeypatch.setattr(shared_memory.os, "statvfs", missing)
+    assert await pool.reserve(MEGA) is None
+
+
+async def test_a_region_that_is_forgotten_in_use_stays_open_until_it_is_given_back(pool: Regions) -> None:
+    files = set(os.listdir("/proc/self/fd"))
+    room, idle = await pool.reserve(MEGA), await pool.reserve(MEGA)
+    assert room is not None
+    assert idle is not None
+    pool.release(idle.region, answered=True)
+    os.pwrite(room.region.handle, b"mine", 0)
+    pool.forget()
+    assert not pool.holds(room.region)
+    assert not (FOLDER / room.region.name).exists()
+    other = await pool.reserve(MEGA)
+    assert other is not None
+    os.pwrite(other.region.handle, b"other", 0)
+    assert os.pread(room.region.handle, 4, 0) == b"mine"
+    pool.release(room.region, answered=True)
+    pool.release(other.region, answered=True)
+    pool.forget()
+    assert set(os.listdir("/proc/self/fd")) <= files
+
+
+async def test_a_caller_that_leaves_before_a_thread_is_free_leaves_no_file_open(pool: Regions) -> None:
+    room = await pool.reserve(MEGA)
+    assert room is not None
+    pool.release(room.region, answered=True)
+    files = set(os.listdir("/proc/self/fd"))
+    go = threading.Event()
+    executor = ThreadPoolExecutor(1)
+    asyncio.get_running_loop().set_default_executor(executor)
+    busy = asyncio.create_task(asyncio.to_thread(go.wait, 10))
+    await asyncio.sleep(0.01)
+    leaving = asyncio.create_task(pool.reserve(2 * MEGA))
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert len(os.listdir("/proc/self/fd")) == len(files) + 2  # the region's, and that for the thread it waits for
+    leaving.cancel()
+    await asyncio.gather(leaving, return_exceptions=True)
+    go.set()
+    await busy
+    await asyncio.to_thread(int)  # the thread has come to it before
+    pool.forget()
+    assert set(os.listdir("/proc/self/fd")) <= files
 
 
 async def test_full_shared_memory_has_results_sent(

@@ -28,6 +28,7 @@ def test_the_steady_rate_is_of_the_time_in_which_all_callers_wait() -> None:
 def test_a_run_too_short_to_have_a_steady_part_counts_whole() -> None:
     assert steady_rate([0.5, 1.0, 1.5, 2.0], 4, 0.5) == 2
     assert steady_rate([], 4, 1.0) == 0
+    assert steady_rate([0.1, 0.2, 0.3], 4, 30.0) == 0.1  # then only failures
 
 
 def test_slope_is_least_squares() -> None:
