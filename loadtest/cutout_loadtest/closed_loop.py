@@ -68,9 +68,11 @@ async def closed_loop(
 
     await asyncio.gather(*(caller() for _ in range(concurrency)))
     good = [outcome for outcome in outcomes if outcome.status == "ok"]
+    exchanges = [(outcome.done - outcome.sent, outcome.done - started) for outcome in outcomes]
+    rate = steady_rate(exchanges, concurrency, closed[0])
     return LoadReport(
         len(outcomes),
-        steady_rate([outcome.done - started for outcome in good], concurrency, closed[0]),
+        rate * len(good) / len(outcomes),
         [(outcome.done - outcome.sent) * 1000 for outcome in good],
         sum(outcome.bytes_out for outcome in good),
         dict(Counter(outcome.status for outcome in outcomes if outcome.status != "ok")),

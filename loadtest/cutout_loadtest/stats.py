@@ -29,19 +29,20 @@ def slope(times: Sequence[float], values: Sequence[float]) -> float:
     return sum((t - mean_t) * (v - mean_v) for t, v in zip(times, values, strict=True)) / spread
 
 
-def steady_rate(done: Sequence[float], callers: int, closed: float) -> float:
-    """Answers a second while all callers are at work: from the `callers`-th answer to `closed`, when the first caller
-    found nothing more to begin. Where no more answers than callers lie between, of the whole run.
+def steady_rate(exchanges: Sequence[tuple[float, float]], callers: int, closed: float) -> float:
+    """Answers a second while all callers are at work: callers over the mean time of an exchange, as each begins its
+    next one at once (Little, "A Proof for the Queuing Formula L = λW", Operations Research 9(3), 1961). Counted between
+    two instants instead, answers that come in bursts, as of batches or of callers in step, would be cut off at both.
 
-    done: when answers came, seconds since the first request. Before the first could come, and while the last are
-    awaited and nobody asks for more, a server has less to do than `callers` give it. Of answers
-    that come together, as those of a batch, the last ones' first alone counts: up to one batch too few.
+    exchanges: seconds that each took, and when it was done, seconds since the first began. closed: when the first
+    caller had nothing more to begin. Left out are each caller's first, which met an idle server, and what was in flight
+    at `closed`, which saw the others leave. Where fewer than `callers` remain it is the rate of the whole run.
     """
-    times = sorted(done)
-    steady = [at for at in times[callers:] if at <= closed]
-    if len(steady) > callers:
-        return len(steady) / (closed - times[callers - 1])
-    return len(times) / max(times[-1], closed) if times else 0.0
+    begun = sorted((done - took, took, done) for took, done in exchanges)
+    steady = [took for _, took, done in begun[callers:] if done <= closed]
+    if len(steady) >= callers:
+        return callers * len(steady) / sum(steady)
+    return len(begun) / max(closed, *(done for _, _, done in begun)) if begun else 0.0
 
 
 @dataclass(frozen=True, slots=True)

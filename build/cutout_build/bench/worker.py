@@ -1,9 +1,9 @@
 """The workers' side of the benchmark's protocol, for our Python and the peers': standard library only.
 
 One JSON object a line in: {"file": path, "images": n, "seconds": s, "threads": t, ...}; the worker cuts the file out
-with `threads` callers until n are begun and s seconds have passed. One line out: {"latencies_ms": [...], "done_s":
-[...], "closed_s": ..., "bytes": ...}: when each result was there and when the first caller had nothing more to begin,
-seconds since the first began, and the bytes of all results. Its first line, when it is ready, is {"ready": true}.
+with `threads` callers until n are begun and s seconds have passed. One line out: {"exchanges": [[took, done], ...],
+"closed": ..., "bytes": ...}: seconds that each result took and when it was there, when the first caller had no more to
+begin (both since the first began), and the bytes of all results. Its first line, when it is ready, is {"ready": true}.
 """
 
 from __future__ import annotations
@@ -34,8 +34,7 @@ def serve(cut_out: CutOut) -> None:
 def _measure(cut_out: CutOut, request: dict[str, Any]) -> dict[str, Any]:
     file = Path(request["file"]).read_bytes()
     numbers = itertools.count()
-    latencies: list[float] = []
-    done: list[float] = []
+    exchanges: list[tuple[float, float]] = []
     closed: list[float] = []
     sizes: list[int] = []
     started = time.perf_counter()
@@ -45,11 +44,10 @@ def _measure(cut_out: CutOut, request: dict[str, Any]) -> dict[str, Any]:
             begin = time.perf_counter()
             sizes.append(len(cut_out(file, request)))
             end = time.perf_counter()
-            latencies.append((end - begin) * 1000)
-            done.append(end - started)
+            exchanges.append((end - begin, end - started))
         closed.append(time.perf_counter() - started)
 
     with ThreadPoolExecutor(request["threads"]) as pool:
         for future in [pool.submit(caller) for _ in range(request["threads"])]:
             future.result()
-    return {"latencies_ms": latencies, "done_s": done, "closed_s": closed[0], "bytes": sum(sizes)}
+    return {"exchanges": exchanges, "closed": closed[0], "bytes": sum(sizes)}

@@ -124,7 +124,7 @@ def _one(
     system.measure(cell, file, 1, 0.0)  # compiled, cached, connected
     others = [pid for pid in known if pid not in system.pids]
     with Monitor(system.pids, known=others, interval_s=_PSS_INTERVAL_S) as monitor:
-        load = system.measure(cell, file, max(3, 4 * cell.concurrency), seconds)
+        load = system.measure(cell, file, max(3, 3 * cell.concurrency), seconds)
     watch = monitor.watch
     images = max(1, load.succeeded)
     return Result(

@@ -91,8 +91,8 @@ class Workers:
         line = json.dumps(request | {"quality": cell.quality, "output": cell.output})
         with ThreadPoolExecutor(len(self._processes)) as pool:
             answers = [json.loads(raw) for raw in pool.map(lambda process: _ask(process, line), self._processes)]
-        latencies = [latency for answer in answers for latency in answer["latencies_ms"]]
-        rate = sum(steady_rate(answer["done_s"], threads, answer["closed_s"]) for answer in answers)
+        latencies = [1000 * took for answer in answers for took, _ in answer["exchanges"]]
+        rate = sum(steady_rate(answer["exchanges"], threads, answer["closed"]) for answer in answers)
         return LoadReport(len(latencies), rate, latencies, sum(answer["bytes"] for answer in answers), {})
 
 

@@ -18,17 +18,24 @@ def test_percentiles_are_numpys() -> None:
 
 
 def test_the_steady_rate_is_of_the_time_in_which_all_callers_wait() -> None:
-    steady = [0.5 + 0.1 * number for number in range(40)]  # the first answer takes longer
-    closed, last = steady[-1], [steady[-1] + 0.4 * number for number in (1, 2, 3)]  # and the last, one after another
-    assert steady_rate([*last, *steady], 4, closed) == pytest.approx(10)
-    assert steady_rate(steady[::2], 4, closed) == pytest.approx(5, rel=0.04)
-    assert steady_rate([0.2, 0.4, 0.6], 1, 0.6) == pytest.approx(5)
+    answers = [0.5 + 0.1 * number for number in range(40)]  # one by one; the first takes longer
+    begun = [0.0] * 4 + answers[:-4]  # each answer's caller begins again
+    loop = [(done - began, done) for began, done in zip(begun, answers, strict=True)]
+    leaving = [(0.2, answers[-1] + 0.1 * number) for number in (1, 2, 3)]  # fewer and fewer wait
+    assert steady_rate([*leaving, *loop], 4, answers[-1]) == pytest.approx(10)
+    assert steady_rate([(0.2, 0.2), (0.2, 0.4), (0.2, 0.6)], 1, 0.6) == pytest.approx(5)
+
+
+@pytest.mark.parametrize("jitter", [0.0, 0.02])
+def test_callers_in_step_are_not_cut_off(jitter: float) -> None:
+    first = [(2.5 + jitter * caller, 2.5 + jitter * caller) for caller in range(4)]
+    rounds = [(2.5, turn * 2.5 + jitter * caller) for turn in (2, 3, 4) for caller in range(4)]
+    assert steady_rate([*first, *rounds], 4, closed=10.0) == pytest.approx(4 / 2.5)
 
 
 def test_a_run_too_short_to_have_a_steady_part_counts_whole() -> None:
-    assert steady_rate([0.5, 1.0, 1.5, 2.0], 4, 0.5) == 2
+    assert steady_rate([(0.5, 0.5), (1.0, 1.0), (1.5, 1.5), (2.0, 2.0)], 4, 0.5) == 2
     assert steady_rate([], 4, 1.0) == 0
-    assert steady_rate([0.1, 0.2, 0.3], 4, 30.0) == 0.1  # then only failures
 
 
 def test_slope_is_least_squares() -> None:
