@@ -171,12 +171,7 @@ class Regions:
         handle = os.dup(region.handle)  # the thread's own: the region may be removed before it is done
         if sum(map(len, values)) <= _LOOP_BYTES:
             return _fill(handle, values)
-        writing = asyncio.ensure_future(asyncio.to_thread(_fill, handle, values))
-        try:
-            return await asyncio.shield(writing)
-        except asyncio.CancelledError:
-            writing.add_done_callback(lambda _: self.release(region, answered=True))  # not before: it still writes
-            raise
+        return await in_thread(_fill, handle, values, left=lambda: self.release(region, answered=True))
 
     async def _back(self, region: Region, size: int) -> None:
         """Takes the pages of a region that is in use. Raises OSError where shared memory is full."""
@@ -274,13 +269,20 @@ class Regions:
         log.info("%s travel over gRPC: %s", self.what, reason)
 
 
-async def in_thread(work: Callable[..., _T], *arguments: object) -> _T:
-    """Runs `work` in a thread, to its end where the caller leaves too: it closes the file that it was given."""
+async def in_thread(work: Callable[..., _T], *arguments: object, left: Callable[[], None] = lambda: None) -> _T:
+    """Runs `work` in a thread, to its end where the caller leaves too: it closes the file that it was given. left: is
+    called at that end."""
     running = asyncio.ensure_future(asyncio.to_thread(work, *arguments))
+
+    def end(done: asyncio.Future[_T]) -> None:
+        if not done.cancelled():
+            done.exception()  # nobody else asks for it
+        left()
+
     try:
         return await asyncio.shield(running)
     except asyncio.CancelledError:
-        running.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody asks for it any more
+        running.add_done_callback(end)
         raise
 
 

@@ -72,7 +72,7 @@ async def closed_loop(
     rate = steady_rate(exchanges, concurrency, closed[0])
     return LoadReport(
         len(outcomes),
-        rate * len(good) / len(outcomes),
+        rate * len(good) / max(1, len(outcomes)),
         [(outcome.done - outcome.sent) * 1000 for outcome in good],
         sum(outcome.bytes_out for outcome in good),
         dict(Counter(outcome.status for outcome in outcomes if outcome.status != "ok")),
