@@ -12,9 +12,10 @@ from cutout_loadtest.report import Json
 
 
 def write_report(report: Json, folder: Path) -> Path:
-    """Writes loadtest_<scenario>.{json,md} and its plots into `folder`; returns the page."""
+    """Writes loadtest_<scenario>.{json,md} and its plots into `folder`, with `_constant` in the names where requests
+    came at equal gaps; returns the page."""
     folder.mkdir(parents=True, exist_ok=True)
-    name = f"loadtest_{report['scenario']}"
+    name = f"loadtest_{report['scenario']}" + ("_constant" if report["arrivals"] == "constant" else "")
     plots: dict[str, str] = {}
     if report["scenario"] == "ramp":
         plots["curve"] = _curve(report)

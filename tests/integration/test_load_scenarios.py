@@ -16,8 +16,9 @@ def run(photos: Path, scenario: str, url: str, *flags: str) -> tuple[int, dict]:
     out = photos.parent / "reports"
     command = [scenario, "--photos", str(photos), "--url", url, "--mix", "small", "--out", str(out), *flags]
     status = main(command)
-    assert (out / f"loadtest_{scenario}.md").read_text().startswith(f"# Load test: {scenario}")
-    return status, json.loads((out / f"loadtest_{scenario}.json").read_text())
+    name = f"loadtest_{scenario}_constant" if "constant" in flags else f"loadtest_{scenario}"
+    assert (out / f"{name}.md").read_text().startswith(f"# Load test: {scenario}")
+    return status, json.loads((out / f"{name}.json").read_text())
 
 
 @pytest.mark.parametrize("protocol", ["http", "grpc"])
@@ -36,7 +37,7 @@ def test_a_ramp_tells_its_curve_and_the_servers_own_times(
     assert report["knee"]["offered"] in [phase["offered"] for phase in report["phases"]]
     assert report["server"]["pss_mb"]["peak"] > 10
     assert 0 < report["generator"]["share_of_cpu"] < 1
-    assert (photos.parent / "reports" / "loadtest_ramp_curve.svg").read_text().startswith("<svg")
+    assert (photos.parent / "reports" / "loadtest_ramp_constant_curve.svg").read_text().startswith("<svg")
 
 
 def test_a_burst_meets_refusals_and_the_exit_code_tells_a_missed_objective(

@@ -14,7 +14,6 @@ A face beats a sweep, as a person before a studio wall is a portrait. Figures: r
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,6 +21,8 @@ import cv2
 import cv2.data
 import numpy as np
 import numpy.typing as npt
+
+from cutout_core.imaging.cascade import find_objects
 
 UInt8 = npt.NDArray[np.uint8]
 Float32 = npt.NDArray[np.float32]
@@ -94,13 +95,12 @@ def face_score(rgb: UInt8, aspect: float = 1.0) -> float:
 
 
 def _best_face(luma: UInt8, skin: UInt8) -> float:
-    faces, counts = _cascade().detectMultiScale2(luma, scaleFactor=1.2, minNeighbors=1, minSize=(WINDOW, WINDOW))
     best = 0
-    for (left, top, side, _), count in zip(faces, counts, strict=True):
+    for left, top, side, _, windows in find_objects(_CASCADE, luma):
         quarter = side // 4
         middle = skin[top + quarter : top + side - quarter, left + quarter : left + side - quarter]
         if np.count_nonzero(middle) >= MIN_SKIN * middle.size:
-            best = max(best, int(count))
+            best = max(best, windows)
     return best / (best + MIN_DETECTIONS)
 
 
@@ -183,16 +183,4 @@ _DESIGN = _quadratic(SWEEP_SIDE)
 _RING_MASK = np.ones((SWEEP_SIDE, SWEEP_SIDE), bool)
 _RING_MASK[RING:-RING, RING:-RING] = False
 _RING_DESIGN = _DESIGN[_RING_MASK.ravel()]
-
-_local = threading.local()
-
-
-def _cascade() -> cv2.CascadeClassifier:
-    """This thread's own cascade: one that is detecting cannot be shared. Loaded on first use, some 20 ms."""
-    if not hasattr(_local, "cascade"):
-        path = Path(cv2.data.haarcascades) / "haarcascade_frontalface_alt2.xml"
-        _local.cascade = cv2.CascadeClassifier(str(path))
-        if _local.cascade.empty():
-            raise FileNotFoundError(f"OpenCV's face cascade is missing: {path}")
-    cascade: cv2.CascadeClassifier = _local.cascade
-    return cascade
+_CASCADE = Path(cv2.data.haarcascades) / "haarcascade_frontalface_alt2.xml"

@@ -24,8 +24,10 @@ LIBRARY_FILE = FOLDER / "kernels.so"
 
 _log = logging.getLogger("cutout.imaging")
 _WRONG_FILTER = -2
+_CASCADE_LONGEST = 128
 _SIZE, _POINTER, _FLOAT, _DOUBLE = ctypes.c_ssize_t, ctypes.c_void_p, ctypes.c_float, ctypes.c_double
 _SIGNATURES = {
+    "cutout_cascade": (_SIZE, [_POINTER, _SIZE, _SIZE, _SIZE, _POINTER, _SIZE, _POINTER, _POINTER, _POINTER]),
     "cutout_flatten": (ctypes.c_int, [_POINTER, _POINTER, _SIZE, _POINTER, _SIZE]),
     "cutout_lanczos": (ctypes.c_int, [_POINTER, _SIZE, _SIZE, *[_DOUBLE] * 4, _SIZE, _POINTER]),
     "cutout_measure": (ctypes.c_int, [_POINTER, _SIZE, _SIZE, ctypes.c_uint8, _POINTER]),
@@ -60,6 +62,27 @@ class Kernels:
         for name, (result, arguments) in _SIGNATURES.items():
             function = getattr(self._library, name)
             function.restype, function.argtypes = result, arguments
+
+    def cascade(
+        self,
+        luma: UInt8,
+        step: int,
+        stages: npt.NDArray[np.void],
+        trees: npt.NDArray[np.void],
+        normed: npt.NDArray[np.int32],
+    ) -> npt.NDArray[np.int32]:
+        """The windows of uint8 [h, w], at most 128 a side, that pass a cascade: left and top, int32 [n, 2].
+
+        step: pixels between two windows, 1 or 2. The tables are those of `cascade.py`, and trusted.
+        """
+        height, width = luma.shape
+        _check(luma, (height, width))
+        if max(height, width) > _CASCADE_LONGEST or step not in (1, 2):
+            raise ValueError(f"at most {_CASCADE_LONGEST} pixels a side wanted, not {luma.shape}; step {step}")
+        found = np.empty((height * width, 2), np.int32)
+        tables = stages.ctypes.data, len(stages), trees.ctypes.data, normed.ctypes.data
+        count = self._library.cutout_cascade(luma.ctypes.data, height, width, step, *tables, found.ctypes.data)
+        return found[: _checked(count)]
 
     def lanczos(self, rgb: UInt8, extent: tuple[float, float, float, float], size: int) -> UInt8:
         """`squeeze`: the part `extent` (left, top, right, bottom, pixels) of uint8 [H, W, 3] as [size, size, 3]."""
