@@ -93,6 +93,9 @@ def shrink_to_grid(pixels: UInt8, rows: int, columns: int) -> UInt8:
         small = cv2.resize(
             small, size, interpolation=cv2.INTER_LINEAR
         )  # at 2 : 1 the mean of two, and fast along one axis
+    if (small.shape[0] << halvings_y, small.shape[1] << halvings_x) == (height, width):  # nothing was left out
+        whole: UInt8 = cv2.resize(small, (columns, rows), interpolation=cv2.INTER_LINEAR)
+        return whole
     warp = np.array([[scale_x, 0, scale_x / 2 - 0.5], [0, scale_y, scale_y / 2 - 0.5]])
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     grid: UInt8 = cv2.warpAffine(small, warp, (columns, rows), flags=flags, borderMode=cv2.BORDER_REPLICATE)

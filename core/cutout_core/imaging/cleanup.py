@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from cutout_core.imaging.band import GRID, UInt8, set_cells, shrink_to_grid
+from cutout_core.imaging.regions import find_regions
 
 #: Mean alpha of a cell, levels, from which something is visible in it, and from which it is opaque.
 VISIBLE, OPAQUE = 5, 250
@@ -49,10 +50,11 @@ def _specks(grid: UInt8) -> UInt8:
     """255 at the cells of regions to clear, and at their neighbours."""
     nothing = np.zeros_like(grid)
     visible = cv2.inRange(grid, VISIBLE, 255)
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(visible)
+    regions = find_regions(visible)
+    labels, count = regions.labels, len(regions.area)
     if count <= 2:
         return nothing
-    main = 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())  # what is counted cell by cell are the others
+    main = 1 + int(regions.area[1:].argmax())  # what is counted cell by cell are the others
     others = set_cells(cv2.bitwise_and(visible, cv2.compare(labels, main, cv2.CMP_NE)))
     labels_there = labels.take(others)
     mass = np.bincount(labels_there, weights=grid.take(others), minlength=count)
@@ -75,8 +77,7 @@ def _specks(grid: UInt8) -> UInt8:
 def _pinholes(grid: UInt8) -> UInt8:
     """255 at the cells of small holes in opaque surroundings, and at their neighbours."""
     open_cells = cv2.inRange(grid, 0, OPAQUE - 1)
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(open_cells)
-    left, top, width, height, area = stats.T
+    labels, left, top, width, height, area = find_regions(open_cells)
     right, bottom = left + width + PINHOLE_FRAME, top + height + PINHOLE_FRAME
     left, top = left - PINHOLE_FRAME, top - PINHOLE_FRAME
     inside = (left >= 0) & (top >= 0) & (right <= grid.shape[1]) & (bottom <= grid.shape[0])
@@ -89,7 +90,7 @@ def _pinholes(grid: UInt8) -> UInt8:
     around = total[bottom, right] - total[top, right] - total[bottom, left] + total[top, left]
     small[small] = around == area[small]
     levels = np.where(small, 255, 0).astype(np.uint8)
-    return _grown(levels.take(labels.astype(np.int32, copy=False)))
+    return _grown(levels.take(labels))
 
 
 def _grown(cells: UInt8) -> UInt8:

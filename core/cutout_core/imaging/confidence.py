@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cutout_core.contract import ResultWarning
+from cutout_core.imaging.regions import find_regions
 from cutout_core.imaging.subject import CERTAIN, POSSIBLE, has_subject
 
 Float32 = npt.NDArray[np.float32]
@@ -129,8 +130,7 @@ def border_contact(alpha: Float32) -> float:
 
 def subjects(alpha: Float32) -> int:
     """Number of separate parts of float32 [S, S] above 0.5 with at least MIN_PART of the largest one's area."""
-    _, _, stats, _ = cv2.connectedComponentsWithStats((alpha > 0.5).astype(np.uint8))
-    areas = stats[1:, cv2.CC_STAT_AREA]
+    areas = find_regions(cv2.compare(alpha, 0.5, cv2.CMP_GT)).area[1:]
     return int(np.count_nonzero(areas >= MIN_PART * areas.max())) if len(areas) else 0
 
 

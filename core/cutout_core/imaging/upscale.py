@@ -14,7 +14,7 @@ def upscale(alpha: npt.NDArray[np.float32], width: int, height: int) -> npt.NDAr
     neighbours, and edges stay where they are. Values are rounded to 8 bits before growing, which costs at most one
     level and makes 12 megapixels a matter of milliseconds.
     """
-    levels = np.rint(np.clip(alpha, 0, 1) * 255).astype(np.uint8)
+    levels = cv2.convertScaleAbs(np.maximum(alpha, 0), alpha=255)  # rounds and clips, many times faster than numpy
     rows, columns = levels.shape
     if width < columns or height < rows:
         smaller = min(width, columns), min(height, rows)

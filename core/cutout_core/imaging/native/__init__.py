@@ -32,6 +32,7 @@ _SIGNATURES = {
     "cutout_lanczos": (ctypes.c_int, [_POINTER, _SIZE, _SIZE, *[_DOUBLE] * 4, _SIZE, _POINTER]),
     "cutout_measure": (ctypes.c_int, [_POINTER, _SIZE, _SIZE, ctypes.c_uint8, _POINTER]),
     "cutout_pack_rows": (_SIZE, [_POINTER, _POINTER, _SIZE, _SIZE, _SIZE, _POINTER, _POINTER]),
+    "cutout_regions": (_SIZE, [_POINTER, _SIZE, _SIZE, _POINTER, _POINTER]),
     "cutout_fit_alpha": (
         ctypes.c_int,
         [_POINTER, _POINTER, _SIZE, _SIZE, _SIZE, _FLOAT, _FLOAT, _FLOAT, _POINTER],
@@ -102,6 +103,17 @@ class Kernels:
         found = (ctypes.c_int64 * 5)()
         _checked(self._library.cutout_measure(alpha.ctypes.data, *alpha.shape, least, ctypes.addressof(found)))
         return (found[0], found[1], found[2], found[3]), found[4]
+
+    def regions(self, mask: UInt8) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+        """The labels, int32 [h, w], of a mask of 0 and 255, uint8 [h, w], and the other figures of `Regions` in its
+        order, int32 [n + 1, 5]."""
+        height, width = mask.shape
+        _check(mask, (height, width))
+        labels = np.empty((height, width), np.int32)
+        stats = np.empty((1 + (height + 1) // 2 * ((width + 1) // 2), 5), np.int32)
+        stats[0] = 0
+        count = self._library.cutout_regions(mask.ctypes.data, height, width, labels.ctypes.data, stats.ctypes.data)
+        return labels, stats[: 1 + _checked(count)]
 
     def pack_rows(self, color: UInt8, alpha: UInt8 | None, top: int, bottom: int) -> tuple[bytes, int]:
         """Rows of an RGB image, uint8 [H, W, 3], or with `alpha`, uint8 [H, W], of an RGBA one, packed for PNG.
