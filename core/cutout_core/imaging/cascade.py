@@ -21,6 +21,7 @@ import numpy.typing as npt
 from cutout_core.imaging import native
 
 UInt8 = npt.NDArray[np.uint8]
+Int32 = npt.NDArray[np.int32]
 
 #: Longest side of a picture, pixels.
 LONGEST = 128
@@ -77,7 +78,7 @@ class _Cascade:
 
     stages: npt.NDArray[np.void]
     trees: dict[int, npt.NDArray[np.void]]
-    normed: dict[int, npt.NDArray[np.int32]]
+    normed: dict[int, Int32]
 
     def find(self, luma: UInt8, kernels: native.Kernels) -> tuple[Sequence[Sequence[int]], Sequence[int]]:
         """As detectMultiScale2: squares (left, top, width, height), and how many windows saw each."""
@@ -98,53 +99,54 @@ class _Cascade:
 
 @cache
 def _read(file: Path) -> _Cascade:
-    """Raises FileNotFoundError and ValueError."""
+    """Raises FileNotFoundError, and ValueError for a cascade that the kernel cannot ask."""
     root = ElementTree.parse(file).getroot().find("cascade")
     if root is None or [root.findtext(name) for name in ("width", "height")] != [str(_WINDOW)] * 2:
         raise ValueError(f"{file} is no cascade of {_WINDOW} × {_WINDOW} pixels")
-    features = [_feature(node) for node in root.iterfind("features/_")]
-    stages = np.array([_stage(node) for node in root.iterfind("stages/_")], _STAGE)
+    boxes = np.array([_boxes(node) for node in root.iterfind("features/_")])
     weak = root.findall("stages/_/weakClassifiers/_")
-    trees = {step: np.array([_tree(node, features, step) for node in weak], _TREE) for step in (1, 2)}
-    return _Cascade(stages, trees, {step: np.array(_corners(_NORMED, step), np.int32) for step in (1, 2)})
+    trees = np.zeros(len(weak), _TREE)
+    asked, trees["thresholds"], trees["leaves"], trees["flipped"] = map(np.array, zip(*map(_tree, weak), strict=True))
+    trees["features"]["weights"] = boxes[asked, :, 4]
+    by_step = {step: trees.copy() for step in (1, 2)}
+    for step, table in by_step.items():
+        table["features"]["corners"] = _corners(boxes[..., :4], step)[asked]
+    stages = np.array([_stage(node) for node in root.iterfind("stages/_")], _STAGE)
+    return _Cascade(stages, by_step, {step: _corners(np.array(_NORMED), step) for step in (1, 2)})
 
 
-def _feature(node: ElementTree.Element) -> list[list[int]]:
-    """Its boxes: left, top, width, height and weight. Raises ValueError for one that the kernel cannot ask."""
+def _boxes(node: ElementTree.Element) -> list[list[int]]:
+    """A feature's three boxes, empty ones last: left, top, width, height and weight. Raises ValueError."""
     boxes = [[float(word) for word in (box.text or "").split()] for box in node.iterfind("rects/_")]
     whole = [[int(value) for value in box] for box in boxes]
     within = all(x >= 0 and y >= 0 and x + w <= _WINDOW and y + h <= _WINDOW for x, y, w, h, _ in whole)
     if node.find("tilted") is not None or len(boxes) > 3 or whole != boxes or not within:
         raise ValueError(f"a cascade's feature is not one of at most three upright boxes: {boxes}")
-    return whole
+    return whole + [[0, 0, 0, 0, 0]] * (3 - len(boxes))
 
 
 def _stage(node: ElementTree.Element) -> tuple[int, np.float32]:
     return len(node.findall("weakClassifiers/_")), np.float32(node.findtext("stageThreshold", "")) - _SLACK
 
 
-def _tree(node: ElementTree.Element, features: list[list[list[int]]], step: int) -> tuple[object, ...]:
-    """A row of _TREE. Raises ValueError for a tree that does not ask two questions, one after the other."""
+def _tree(node: ElementTree.Element) -> tuple[list[int], list[float], list[float], int]:
+    """Which features are asked for, their thresholds, the leaves, and whether the first answer is flipped. Raises
+    ValueError for a tree that does not ask two questions, one after the other."""
     words = node.findtext("internalNodes", "").split()
-    leaves = [np.float32(word) for word in node.findtext("leafValues", "").split()]
+    leaves = [float(word) for word in node.findtext("leafValues", "").split()]
     order = words[:2] + words[4:6]
     if len(words) != 8 or len(leaves) != 3 or order not in (["0", "1", "-1", "-2"], ["1", "0", "-1", "-2"]):
         raise ValueError(f"a cascade's tree does not ask two questions: {words}")
-    asked = [_laid_out(features[int(word)], step) for word in (words[2], words[6])]
-    return asked, [np.float32(word) for word in (words[3], words[7])], leaves, -int(words[0] == "1")
+    return [int(words[2]), int(words[6])], [float(words[3]), float(words[7])], leaves, -int(words[0] == "1")
 
 
-def _laid_out(boxes: list[list[int]], step: int) -> tuple[object, ...]:
-    """A row of _FEATURE."""
-    filled = boxes + [[0, 0, 0, 0, 0]] * (3 - len(boxes))
-    return [_corners(tuple(box[:4]), step) for box in filled], [box[4] for box in filled]
-
-
-def _corners(box: tuple[int, ...], step: int) -> list[int]:
-    """Where the sums at a box's corners lie from those of its window on."""
-    left, top, width, height = box
-    places = [(x, y) for y in (top, top + height) for x in (left, left + width)]
-    return [y * _PITCH + x // step + x % step * (_PITCH // 2) for x, y in places]
+def _corners(boxes: npt.NDArray[np.int_], step: int) -> Int32:
+    """Where the sums at the corners of boxes, [..., 4], lie from those of their window on: int32 [..., 4]."""
+    left, top, width, height = np.moveaxis(boxes, -1, 0)
+    x = np.stack([left, left + width, left, left + width], axis=-1)
+    y = np.stack([top, top, top + height, top + height], axis=-1)
+    corners: Int32 = (y * _PITCH + x // step + x % step * (_PITCH // 2)).astype(np.int32)
+    return corners
 
 
 def _opencv(file: Path) -> cv2.CascadeClassifier:
