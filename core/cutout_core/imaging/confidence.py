@@ -36,8 +36,8 @@ SIDE, COLOR_SIDE = 256, 128
 GOOD_IOU = 0.9
 #: The regression of each quality: a bias, then one weight for each of `features`.
 WEIGHTS = {
-    "fast": (-6.380, 2.489, -0.950),
-    "standard": (-5.694, 2.568, -1.148),
+    "fast": (-6.488, 2.514, -0.971),
+    "standard": (-6.073, 2.774, -1.080),
     "high": (-5.001, 2.683, -0.666),
 }
 #: Probability that a photo in which nothing was found holds nothing; the fit gives the same to every quality.
