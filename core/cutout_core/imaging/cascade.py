@@ -24,7 +24,7 @@ UInt8 = npt.NDArray[np.uint8]
 Int32 = npt.NDArray[np.int32]
 
 #: Longest side of a picture, pixels.
-LONGEST = 128
+LONGEST = native.CASCADE_LONGEST
 #: Each scale is by so much coarser than the one before, and windows that overlap but for this share are one object.
 SCALE_STEP, APART = 1.2, 0.2
 #: Of how many windows an object needs more.

@@ -105,7 +105,7 @@ def _fill(alpha: UInt8, cells: UInt8, level: int) -> None:
     rows, columns = (np.arange(size) * count // size for size, count in zip(alpha.shape, cells.shape, strict=True))
     for row in np.flatnonzero(cells.any(axis=1)):
         down = slice(*np.searchsorted(rows, (row, row + 1)))
-        filled = np.flatnonzero(cells[row])
+        filled = set_cells(cells[row])
         across = slice(*np.searchsorted(columns, (filled[0], filled[-1] + 1)))
         np.copyto(alpha[down, across], level, where=cells[row].take(columns[across]) > 0)
 

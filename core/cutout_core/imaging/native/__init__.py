@@ -19,12 +19,14 @@ from cutout_core.imaging.native.source_hash import source_hash
 UInt8 = npt.NDArray[np.uint8]
 Float32 = npt.NDArray[np.float32]
 
+#: Longest side of a picture for `Kernels.cascade`, pixels, as in cascade.c.
+CASCADE_LONGEST = 128
+
 FOLDER = Path(__file__).parent
 LIBRARY_FILE = FOLDER / "kernels.so"
 
 _log = logging.getLogger("cutout.imaging")
 _WRONG_FILTER = -2
-_CASCADE_LONGEST = 128
 _SIZE, _POINTER, _FLOAT, _DOUBLE = ctypes.c_ssize_t, ctypes.c_void_p, ctypes.c_float, ctypes.c_double
 _SIGNATURES = {
     "cutout_cascade": (_SIZE, [_POINTER, _SIZE, _SIZE, _SIZE, _POINTER, _SIZE, _POINTER, _POINTER, _POINTER]),
@@ -78,8 +80,8 @@ class Kernels:
         """
         height, width = luma.shape
         _check(luma, (height, width))
-        if max(height, width) > _CASCADE_LONGEST or step not in (1, 2):
-            raise ValueError(f"at most {_CASCADE_LONGEST} pixels a side wanted, not {luma.shape}; step {step}")
+        if max(height, width) > CASCADE_LONGEST or step not in (1, 2):
+            raise ValueError(f"at most {CASCADE_LONGEST} pixels a side wanted, not {luma.shape}; step {step}")
         found = np.empty((height * width, 2), np.int32)
         tables = stages.ctypes.data, len(stages), trees.ctypes.data, normed.ctypes.data
         count = self._library.cutout_cascade(luma.ctypes.data, height, width, step, *tables, found.ctypes.data)
