@@ -18,14 +18,14 @@ log = logging.getLogger("cutout.gateway.http")
 
 _T = TypeVar("_T")
 
-#: Bytes of an answer that are handed to uvicorn at once.
-_PIECE = 256 * 1024
+#: Where a request's state has the function that closes its connection at once (`HttpProtocol`).
+ABORT = "abort"
 
 
 class Bounded(Response):
-    """A response that gives up on a caller who does not read it.
+    """A response that gives up on a caller who does not read it, and drops what it still had to send.
 
-    The body is handed over in pieces: uvicorn waits for the caller between two messages, never within one.
+    uvicorn waits for the caller before a message, never after one: so an empty one follows the whole body.
     """
 
     def __init__(self, response: Response, timeout_s: float) -> None:
@@ -34,17 +34,19 @@ class Bounded(Response):
         self.background = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def send_in_pieces(message: Message) -> None:
-            body = message.get("body", b"")
-            for start in range(_PIECE, len(body), _PIECE):
-                await send({**message, "body": body[start - _PIECE : start], "more_body": True})
-            await send({**message, "body": body[(len(body) - 1) // _PIECE * _PIECE :]} if body else message)
+        async def send_and_wait(message: Message) -> None:
+            if message.get("body"):
+                await send({**message, "more_body": True})
+                message = {**message, "body": b""}
+            await send(message)
 
         try:
             async with asyncio.timeout(self._timeout_s):
-                await self._response(scope, receive, send_in_pieces)
+                await self._response(scope, receive, send_and_wait)
         except TimeoutError:
             log.warning("a caller did not read its answer within %g s", self._timeout_s)
+            if abort := scope.get("state", {}).get(ABORT):
+                abort()
 
 
 async def unless_disconnected(request: Request, work: Awaitable[_T]) -> _T:

@@ -157,7 +157,18 @@ def test_a_caller_that_does_not_read_its_answer_is_let_go(triton: FakeTriton, sm
         while "did not read its answer" not in gateway.log and time.monotonic() < end:
             time.sleep(0.05)
         assert "did not read its answer" in gateway.log
+        connection.settimeout(5)
+        arrived = sum(iter(lambda: receive(connection), 0))
+        assert arrived < len(triton.result) / 2, "an answer was kept for a caller that was let go"
         assert gateway.stop() == 0
+
+
+def receive(connection: socket.socket) -> int:
+    """Bytes that the next read brings; 0 at the connection's end."""
+    try:
+        return len(connection.recv(1 << 20))
+    except ConnectionResetError:
+        return 0
 
 
 def test_grpc_on_an_ipv6_address(triton: FakeTriton, start: Start) -> None:

@@ -67,14 +67,14 @@ class OpenVinoModel:
             inputs = answer.inputs(row)  # not copied: they have to outlive the run
             request.start_async(inputs, share_inputs=True)
             request.wait()
-            output = np.array(request.get_tensor(self._output).data)  # copied: the next run overwrites it
+            answer.keep(row, request.get_tensor(self._output).data)  # copied: the next run overwrites it
         except Exception as error:
             answer.fail(error)
             return
         finally:
             self._idle.put(stream)
         try:
-            answer.put(row, output)
+            answer.done()
         except Exception as error:  # no shared memory for the answer, say; nobody reads what a thread raises
             answer.fail(error)
 
@@ -87,7 +87,8 @@ class _Answer:
         self._sender, self._name = request.get_response_sender(), output
         self._tensors = {name: pb_utils.get_input_tensor_by_name(request, name).as_numpy() for name in inputs}
         self.rows = len(self._tensors[inputs[0]])
-        self._done: dict[int, Any] = {}
+        self._outputs: Any = None
+        self._missing = self.rows
         self._failed = False
         self._lock = threading.Lock()
 
@@ -95,14 +96,20 @@ class _Answer:
         """The network's inputs of one row, each with its batch axis."""
         return {name: tensor[row : row + 1] for name, tensor in self._tensors.items()}
 
-    def put(self, row: int, output: Any) -> None:
-        """The output of one row with its batch axis."""
+    def keep(self, row: int, output: Any) -> None:
+        """Copies the output of one row, with its batch axis, to where the answer has it."""
         with self._lock:
-            self._done[row] = output
-            if len(self._done) < self.rows:
+            if self._outputs is None:
+                self._outputs = np.empty((self.rows, *output.shape[1:]), output.dtype)
+        self._outputs[row] = output[0]
+
+    def done(self) -> None:
+        """A row is kept: the answer is sent with the last one."""
+        with self._lock:
+            self._missing -= 1
+            if self._missing:
                 return
-        outputs = np.concatenate([self._done[row] for row in range(self.rows)])
-        self._send(pb_utils.InferenceResponse([pb_utils.Tensor(self._name, outputs)]))
+        self._send(pb_utils.InferenceResponse([pb_utils.Tensor(self._name, self._outputs)]))
 
     def fail(self, error: Exception) -> None:
         """Answers with the error, once."""
