@@ -29,7 +29,7 @@ log = logging.getLogger("cutout.gateway")
 
 #: Tiles in one request to `matting` on a CPU, where batches gain nothing and other rows wait for the request to end.
 _CPU_TILE_BATCH = 4
-#: Most rows that an engine runs beside each other on a CPU: each holds memory (U²-Net-p 75 MB).
+#: Most rows that an engine runs beside each other on a CPU: each holds memory (U²-Net-p 75 MB, matting 40 MB).
 _MOST_STREAMS = 8
 #: Most instances of `postprocess` by the rule: each is a process of 0.1 GB and more.
 _MOST_POSTPROCESS = 4
