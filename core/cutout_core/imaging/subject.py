@@ -32,8 +32,8 @@ def has_subject(mask: npt.NDArray[np.float32]) -> bool:
     Measured on U²-Net-p (reports/precision.md): 88 of 103 empty scenes are recognised, every texture among them;
     5 of 115 subjects are lost, those that the network itself is unsure of everywhere.
     """
-    certain = float((mask > CERTAIN).mean())
-    possible = float((mask > POSSIBLE).mean())
+    certain = np.count_nonzero(mask > CERTAIN) / mask.size  # a mean of bools, at a fifth of its time
+    possible = np.count_nonzero(mask > POSSIBLE) / mask.size
     return certain >= MIN_CERTAIN_AREA and certain >= MIN_DECIDED * possible
 
 
