@@ -12,6 +12,7 @@ from tritonclient.grpc import model_config_pb2
 from cutout_core.contract.tensors import (
     ENGINES,
     ENSEMBLES,
+    MATTING,
     MODELS,
     OPTIONAL_MODELS,
     PROFILE_BACKENDS,
@@ -72,7 +73,7 @@ def test_both_profiles_of_an_engine_declare_the_same_tensors(engine: str) -> Non
     assert gpu.instance_group[0].kind == model_config_pb2.ModelInstanceGroup.KIND_GPU
     assert cpu.instance_group[0].kind == model_config_pb2.ModelInstanceGroup.KIND_CPU
     own = {"hint", "threads", "compile_cache"}
-    if engine == SEGMENTATION.name:  # in the others rows take turns, which docs/decisions.md explains
+    if engine in (SEGMENTATION.name, MATTING.name):  # in the other rows take turns, which docs/decisions.md explains
         own.add("streams")
     assert set(cpu.parameters) == {*gpu.parameters, *own}  # both tell the same to /info
 
