@@ -33,6 +33,13 @@ def add(commands: Any) -> None:
     quantize.add_argument(
         "--keep", nargs="+", default=[], metavar="LAYER", help="convolutions that stay in float, by their nodes' names"
     )
+    quantize.add_argument(
+        "--low-rank",
+        nargs="+",
+        default=[],
+        metavar="LAYER=RANK[,RANK]",
+        help="convolutions that read a projection to fewer channels, a rank for each tensor of their concatenation",
+    )
     sensitivity = commands.add_parser(
         "sensitivity", help="measure what INT8 costs layer by layer; writes sensitivity.json and .md (needs PyTorch)"
     )
@@ -51,9 +58,11 @@ def run_quantize(options: argparse.Namespace) -> None:
     _need_torch(options.command)
     import onnx
 
-    from cutout_build.quantize.distill import distill
+    from cutout_build.quantize.distill import distill, training_samples
     from cutout_build.quantize.layers import outputs_of
+    from cutout_build.quantize.low_rank import parse_ranks
     from cutout_build.quantize.measure_scales import measure_scales
+    from cutout_build.quantize.refit import PICTURES, refitted
 
     settings = DistillSettings(**{field.name: getattr(options, field.name) for field in fields(DistillSettings)})
     built = build_engine(engine)
@@ -61,11 +70,17 @@ def run_quantize(options: argparse.Namespace) -> None:
     folder = options.folder or cache_root() / "quantize" / engine.name
     out = options.out or Path("build/weights") / f"{engine.name}_int8.onnx"
     try:
+        ranks = parse_ranks(options.low_rank)
+        if ranks and out.suffix == SUFFIX:
+            raise ValueError("a file of scales has no place for projections: write the graph")
+        if ranks:
+            model = refitted(model, ranks, list(training_samples(built.manifest, settings, PICTURES)))
         if out.suffix == SUFFIX:
             write_calibration(out, measure_scales(model, built.manifest, engine.sources_sha256, settings, options.keep))
         else:
             quantized = distill(model, built.manifest, folder, settings, outputs_of(model, options.keep))
             kept = f", in float: {' '.join(options.keep)}" if options.keep else ""
+            kept += f", low rank: {' '.join(options.low_rank)}" if ranks else ""
             quantized.doc_string = (
                 f"INT8 (Q/DQ) of {engine.name}, graph {built.manifest.graph_sha256}, {settings}{kept}"
             )

@@ -26,7 +26,7 @@ from cutout_build.quantize.equality import LARGEST_DIFFERENCE, proved_difference
 from cutout_build.quantize.fake_quant import FakeQuant
 from cutout_build.quantize.gains import with_gains
 from cutout_build.quantize.photos import Photos
-from cutout_build.quantize.plan import QuantPlan, quant_plan
+from cutout_build.quantize.plan import QuantPlan, is_activation, quant_plan
 from cutout_build.quantize.settings import DistillSettings
 from cutout_build.quantize.torch_graph import TorchGraph
 from cutout_build.quantize.unit_scale import equalized
@@ -81,7 +81,7 @@ def distill(
         for group in optimizer.param_groups:
             group["lr"] = group["rate"] * learning_share(step, settings.steps)
         draws = [
-            start.photos.draw(_rng(settings, 2, step * settings.batch + row), manifest, side)
+            start.photos.draw(_training_rng(settings, step * settings.batch + row), manifest, side)
             for row in range(settings.batch)
         ]
         inputs = {name: _channels_last(torch.cat([draw[name] for draw in draws])) for name in draws[0]}
@@ -140,6 +140,13 @@ def calibration_samples(
         yield photos.draw(calibration_rng(settings, index), manifest, manifest.input_size)
 
 
+def training_samples(manifest: EngineManifest, settings: DistillSettings, count: int) -> Iterator[dict[str, Tensor]]:
+    """The engine's inputs for the first `count` pictures of the training."""
+    photos = Photos.load(settings.frames, settings.seed, settings.bank)
+    for index in range(count):
+        yield photos.draw(_training_rng(settings, index), manifest, manifest.input_size)
+
+
 def calibration_rng(settings: DistillSettings, index: int) -> np.random.Generator:
     """What picture `index` of the calibration is drawn with."""
     return _rng(settings, 1, index)
@@ -176,6 +183,7 @@ def head_outputs(model: ModelProto) -> frozenset[str]:
     """Outputs of the convolutions that no activation follows."""
     activated = {node.input[0] for node in model.graph.node if node.op_type in ("Relu", "Max", "Add")}
     activated |= {name for node in model.graph.node if node.op_type == "Add" for name in node.input}
+    activated |= {node.output[0] for node in model.graph.node if is_activation(node)}
     return frozenset(n.output[0] for n in model.graph.node if n.op_type == "Conv") - activated
 
 
@@ -189,6 +197,10 @@ def learning_share(step: int, steps: int) -> float:
 
 def _channels_last(value: Tensor) -> Tensor:
     return value.contiguous(memory_format=torch.channels_last)
+
+
+def _training_rng(settings: DistillSettings, index: int) -> np.random.Generator:
+    return _rng(settings, 2, index)
 
 
 def _rng(settings: DistillSettings, stream: int, index: int) -> np.random.Generator:

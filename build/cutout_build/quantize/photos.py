@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -33,8 +34,9 @@ class Photos:
     backdrops: list[UInt8]
 
     @classmethod
+    @lru_cache(maxsize=1)
     def load(cls, count: int, seed: int, bank: int) -> Photos:
-        """The composites that the training of the matting network makes with the same numbers."""
+        """The composites that the training of the matting network makes with the same numbers; minutes, and once."""
         backdrops = training_backdrops()
         cutouts = training_stamps() + procedural_bank(bank, seed, backdrops)
         return cls(segmented_frames(count, seed, cutouts, backdrops), backdrops)

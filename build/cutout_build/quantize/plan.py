@@ -20,6 +20,8 @@ SAME_SCALE = ("MaxPool", "Concat", "Resize", "DepthToSpace", "Reshape", "Transpo
 _SOURCES = ("Relu", "Add", "Max")
 #: Ends the name of a gain's constant.
 GAIN = "_gain"
+#: Ends the name of a projection (`low_rank.py`), whose output is quantized like an activation.
+PROJECTION = "_projection"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ def quant_plan(model: ModelProto, keep: tuple[str, ...] = ()) -> QuantPlan:
 
 def is_activation(node: NodeProto) -> bool:
     """Whether the node's output has a scale of its own."""
-    return node.op_type in _SOURCES or is_gain(node)
+    return node.op_type in _SOURCES or is_gain(node) or node.name.endswith(PROJECTION)
 
 
 def is_gain(node: NodeProto) -> bool:
