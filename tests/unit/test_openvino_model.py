@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import threading
 import time
@@ -71,8 +72,8 @@ def adapter(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Any]]:
     sys.modules.pop("cutout_core.serving.openvino_model", None)
 
 
-def _served(adapter: type[Any], folder: Path, **parameters: str) -> Any:
-    """The adapter with a graph that doubles its image."""
+def _written(folder: Path, **parameters: str) -> dict[str, str]:
+    """What Triton initialises the adapter with, for a graph that doubles its image."""
     image, mask = (
         helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", 1, SIDE, SIDE]) for name in ("IMAGE", "MASK")
     )
@@ -87,10 +88,12 @@ def _served(adapter: type[Any], folder: Path, **parameters: str) -> Any:
         "output": [{"name": "MASK"}],
         "parameters": {key: {"string_value": value} for key, value in texts.items()},
     }
+    return {"model_config": json.dumps(config), "model_repository": str(folder), "model_version": "1"}
+
+
+def _served(adapter: type[Any], folder: Path, **parameters: str) -> Any:
     model = adapter()
-    model.initialize(
-        {"model_config": json.dumps(config), "model_repository": str(folder), "model_version": "1"},
-    )
+    model.initialize(_written(folder, **parameters))
     return model
 
 
@@ -233,3 +236,36 @@ def test_an_answer_that_cannot_be_made_is_an_error(
     model.finalize()
     (answer,) = request.sent
     assert "no shared memory" in str(answer.error)
+
+
+#: A process of its own whose first two rows come at once, from two threads that take turns as often as can be.
+_FIRST_ROWS = """
+import json, os, sys, threading
+from types import ModuleType
+sys.modules["triton_python_backend_utils"] = ModuleType("triton_python_backend_utils")
+from cutout_core.serving.openvino_model import OpenVinoModel, np
+model = OpenVinoModel()
+model.initialize(json.loads(sys.argv[1]))
+both = threading.Barrier(2)
+def row(request):
+    image = np.ones((1, 1, 4, 4), np.float32)
+    both.wait()
+    request.start_async({"IMAGE": image}, share_inputs=True)
+    request.wait()
+    assert (request.get_tensor("MASK").data == 2).all()
+sys.setswitchinterval(1e-6)
+threads = [threading.Thread(target=row, args=(stream,), daemon=True) for stream in model._beside]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join(20)
+os._exit(any(thread.is_alive() for thread in threads))
+"""
+
+
+def test_two_first_rows_at_once_do_not_wait_for_each_other(tmp_path: Path) -> None:
+    """Without the run while the model is loaded a quarter of the processes never answered."""
+    command = [sys.executable, "-c", _FIRST_ROWS, json.dumps(_written(tmp_path, streams="2"))]
+    for _ in range(6):
+        pair = [subprocess.Popen(command) for _ in range(2)]
+        assert [process.wait(60) for process in pair] == [0, 0]

@@ -39,6 +39,7 @@ class OpenVinoModel:
         threads, streams = int(text["threads"]), int(text.get("streams", "1"))
         self._alone = _compiled(core, graph, text["hint"], threads, 1)[0]
         self._beside = [self._alone] if streams == 1 else _compiled(core, graph, text["hint"], threads, streams)
+        _first_run(self._alone)
         self._idle: SimpleQueue[ov.InferRequest] = SimpleQueue()
         for stream in self._beside:
             self._idle.put(stream)
@@ -120,6 +121,16 @@ class _Answer:
 
     def _send(self, response: Any) -> None:
         self._sender.send(response, flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
+
+
+def _first_run(request: ov.InferRequest) -> None:
+    """Computes a row of zeros while this is the only thread. At its first arrays OpenVINO's binding (2026.4) makes
+    tables of types and lets go of the interpreter meanwhile: two threads with first arrays wait for ever.
+    """
+    names = [port.any_name for port in request.model_inputs]
+    zeros = {name: np.zeros_like(request.get_tensor(name).data) for name in names}
+    request.start_async(zeros, share_inputs=True)
+    request.wait()
 
 
 def _compiled(core: ov.Core, graph: Path, hint: str, threads: int, streams: int) -> list[ov.InferRequest]:
