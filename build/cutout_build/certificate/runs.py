@@ -76,7 +76,7 @@ def native(way: Way) -> bool:
 
 def answers(graph: Path, sha256: str, way: Way, cases: Sequence[Case], say: Callable[[str], None]) -> Array:
     """[N, 1, 512, 512], one run a case; from disk where the same bytes answered the same inputs before."""
-    kind = f"{way.runtime}-{version(way.runtime)}-{way.hint or 'rounded'}-fixed-{sha256[:16]}"
+    kind = f"{way.runtime}-{version(way.runtime)}-{way.hint or 'rounded'}-served-{sha256[:16]}"
     run: Runner | None = None
     found: list[Array] = []
     for index, case in enumerate(cases):

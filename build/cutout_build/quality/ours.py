@@ -81,7 +81,7 @@ class Pipeline:
         image, precision = engine.served_input(file), self._precision(engine)
         if fresh:
             return engine.mask(image, precision)
-        kind = f"mask-{engine.manifest.graphs[precision][:12]}"
+        kind = f"served-mask-{engine.manifest.graphs[precision][:12]}"
         stored = cached(kind, digest(image), lambda: {"mask": engine.mask(image, precision)})
         return stored["mask"].astype(np.float32)
 

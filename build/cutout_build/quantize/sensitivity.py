@@ -115,7 +115,7 @@ class _Trial:
     def mae(self, graph: ModelProto) -> float:
         """Mean over the pictures of mean |Δ| from fp32, or 0 for a picture without an edge where that alone counts."""
         key = digest(graph.SerializeToString(), self._model.SerializeToString(), self._key, str(self._in_band))
-        kind = f"sensitivity-{CPU_RUNTIME}-{version(CPU_RUNTIME)}"
+        kind = f"sensitivity-served-{CPU_RUNTIME}-{version(CPU_RUNTIME)}"
         return float(cached(kind, key, lambda: {"mae": self._losses(graph)})["mae"].mean())
 
     def times(self, graphs: Sequence[ModelProto]) -> list[float]:

@@ -20,6 +20,7 @@ from cutout_build.quantize.sensitivity_report import entry, write_report
 from cutout_build.quantize.unit_scale import unit_scales
 from cutout_core.contract.engine import EngineManifest
 from tests.unit.build.quantize.test_qdq import run, scales
+from tests.unit.build.quantize.unsigned_graph import unsigned
 
 
 @pytest.fixture
@@ -75,7 +76,8 @@ def test_the_figure_is_the_distance_from_fp32(model: ModelProto, image: np.ndarr
     found = measured(model, image)
     whole = quant_plan(model)
     quantized = partial_graph(model, whole, scales(model, image), ())
-    expected = np.abs(run(quantized, image)[0] - run(model, image)[0]).mean()
+    served = unsigned(quantized, {"IMAGE": image})
+    expected = np.abs(run(served, image)[0] - run(model, image)[0]).mean()
     assert found.kept[0].mae == pytest.approx(expected, rel=0.1)  # two runtimes
 
 
