@@ -10,6 +10,7 @@ from typing import Any
 
 import openvino as ov
 
+from cutout_core.serving.channels_last import with_channels_last
 from cutout_core.serving.unsigned import with_unsigned_activations
 
 
@@ -21,5 +22,6 @@ def compile_fixed(core: ov.Core, graph: Path, rows: int, properties: Mapping[str
     """
     model = core.read_model(graph)
     model.reshape({tensor: [rows, *list(tensor.partial_shape)[1:]] for tensor in model.inputs})
+    with_channels_last(model)
     with_unsigned_activations(model)
     return core.compile_model(model, "CPU", dict(properties))
