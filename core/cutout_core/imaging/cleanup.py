@@ -89,6 +89,8 @@ def _pinholes(grid: UInt8) -> UInt8:
     left, top, right, bottom = (side[small] for side in (left, top, right, bottom))
     around = total[bottom, right] - total[top, right] - total[bottom, left] + total[top, left]
     small[small] = around == area[small]
+    if not small.any():
+        return np.zeros_like(grid)
     levels = np.where(small, 255, 0).astype(np.uint8)
     return _grown(levels.take(labels))
 

@@ -112,13 +112,13 @@ def weak_edge(alpha: Float32, rgb: UInt8) -> float:
     size = (COLOR_SIDE, COLOR_SIDE)
     small = cv2.resize(alpha, size, interpolation=cv2.INTER_AREA)
     lab = cv2.cvtColor(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2LAB).astype(np.float32)
-    subject, subject_share = _local_color(lab, small > CERTAIN)
-    ground, ground_share = _local_color(lab, small < 1 - CERTAIN)
     edge = cv2.morphologyEx((small > 0.5).astype(np.uint8), cv2.MORPH_GRADIENT, _CROSS) > 0
-    edge &= (subject_share > _MIN_SEEN) & (ground_share > _MIN_SEEN)
-    if not edge.any():
+    subject, subject_share = _local_color(lab, small > CERTAIN, edge)
+    ground, ground_share = _local_color(lab, small < 1 - CERTAIN, edge)
+    seen = (subject_share > _MIN_SEEN) & (ground_share > _MIN_SEEN)
+    if not seen.any():
         return 0.0
-    differences = np.linalg.norm(subject[edge] - ground[edge], axis=1)
+    differences = np.linalg.norm(subject[seen] - ground[seen], axis=1)
     return float((differences < WEAK_EDGE).mean())
 
 
@@ -158,10 +158,10 @@ def _small(square: Float32) -> Float32:
     return small
 
 
-def _local_color(lab: Float32, where: npt.NDArray[np.bool_]) -> tuple[Float32, Float32]:
-    """The mean of float32 [S, S, 3] over the part of each place's surroundings that is in `where`, and that part's
-    share, float32 [S, S]."""
-    weight = where.astype(np.float32)
-    share = cv2.blur(weight, (9, 9))
-    color: Float32 = cv2.blur(lab * weight[..., None], (9, 9)) / np.maximum(share, 1e-6)[..., None]
+def _local_color(lab: Float32, where: npt.NDArray[np.bool_], asked: npt.NDArray[np.bool_]) -> tuple[Float32, Float32]:
+    """For each of the n places in `asked`: the mean of float32 [S, S, 3] over the part of its surroundings that is in
+    `where`, float32 [n, 3], and that part's share, float32 [n]. All bool [S, S]."""
+    chosen = where.astype(np.uint8)
+    share = cv2.blur(chosen.astype(np.float32), (9, 9))[asked]
+    color: Float32 = cv2.blur(cv2.copyTo(lab, chosen), (9, 9))[asked] / np.maximum(share, 1e-6)[:, None]
     return color, share

@@ -43,8 +43,10 @@ static inline Between *positions(ptrdiff_t pixels, ptrdiff_t cells) {
     return all;
 }
 
-/* Bilinear sample of `channels` floats a cell between two rows of a grid. */
-INLINED void sample(const float *above, const float *below, Between x, float y_weight, int channels, float *out) {
+/* Bilinear sample of `channels` floats a cell between two rows of a grid; `out` lies elsewhere: sure of that, the
+ * compiler takes all channels at once. */
+INLINED void sample(const float *above, const float *below, Between x, float y_weight, int channels,
+                    float *restrict out) {
     const float *a = above + channels * x.first, *b = above + channels * x.second;
     const float *c = below + channels * x.first, *d = below + channels * x.second;
     for (int k = 0; k < channels; k++) {
