@@ -22,7 +22,7 @@ from cutout_build.quality.cache import cached
 from cutout_build.reference import Inputs
 from cutout_core.contract.certificate import CPU_RUNTIME, HINT_NEEDS
 from cutout_core.contract.cpu import native_precisions
-from cutout_core.serving.fixed_batch import compile_fixed
+from cutout_core.serving.fixed_batch import ANSWERS, compile_fixed
 
 Array = NDArray[np.float32]
 Runner = Callable[[Inputs], Array]
@@ -76,7 +76,7 @@ def native(way: Way) -> bool:
 
 def answers(graph: Path, sha256: str, way: Way, cases: Sequence[Case], say: Callable[[str], None]) -> Array:
     """[N, 1, 512, 512], one run a case; from disk where the same bytes answered the same inputs before."""
-    kind = f"{way.runtime}-{version(way.runtime)}-{way.hint or 'rounded'}-served-{sha256[:16]}"
+    kind = f"{way.runtime}-{version(way.runtime)}-{way.hint or 'rounded'}-{ANSWERS}-{sha256[:16]}"
     run: Runner | None = None
     found: list[Array] = []
     for index, case in enumerate(cases):

@@ -33,7 +33,7 @@ from cutout_core.imaging.preprocess import (
     preprocess_row,
 )
 from cutout_core.imaging.tile_pass import TilePass
-from cutout_core.serving.fixed_batch import compile_fixed
+from cutout_core.serving.fixed_batch import ANSWERS, compile_fixed
 
 UInt8 = NDArray[np.uint8]
 Float32 = NDArray[np.float32]
@@ -81,7 +81,7 @@ class Pipeline:
         image, precision = engine.served_input(file), self._precision(engine)
         if fresh:
             return engine.mask(image, precision)
-        kind = f"served-mask-{engine.manifest.graphs[precision][:12]}"
+        kind = f"{ANSWERS}-mask-{engine.manifest.graphs[precision][:12]}"
         stored = cached(kind, digest(image), lambda: {"mask": engine.mask(image, precision)})
         return stored["mask"].astype(np.float32)
 

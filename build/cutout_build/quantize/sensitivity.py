@@ -30,6 +30,7 @@ from cutout_build.quantize.plan import QuantPlan, quant_plan
 from cutout_build.quantize.write import int8_graph
 from cutout_build.reference import Inputs
 from cutout_core.contract.certificate import CPU_RUNTIME
+from cutout_core.serving.fixed_batch import ANSWERS
 
 #: How many of the costliest layers are left out one by one, and how many together.
 LEFT_OUT, KEPT = 12, (1, 2, 4, 8)
@@ -115,7 +116,7 @@ class _Trial:
     def mae(self, graph: ModelProto) -> float:
         """Mean over the pictures of mean |Δ| from fp32, or 0 for a picture without an edge where that alone counts."""
         key = digest(graph.SerializeToString(), self._model.SerializeToString(), self._key, str(self._in_band))
-        kind = f"sensitivity-served-{CPU_RUNTIME}-{version(CPU_RUNTIME)}"
+        kind = f"sensitivity-{ANSWERS}-{CPU_RUNTIME}-{version(CPU_RUNTIME)}"
         return float(cached(kind, key, lambda: {"mae": self._losses(graph)})["mae"].mean())
 
     def times(self, graphs: Sequence[ModelProto]) -> list[float]:
