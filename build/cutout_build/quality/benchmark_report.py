@@ -29,7 +29,8 @@ alpha at native resolution over photographs, 1–1.6 MP. *Given the true coarse 
 blurred and enlarged, stands in for the segmentation. Closed form is pymatting's with the trimap that rembg makes;
 rembg runs with u2netp and the same weights as ours, since its own default network is in no package registry. The
 guided filter has the best of 12 settings. Of ours all networks run in fp32, which is what the targets are judged by;
-the rows with *int8* are what CPUs with VNNI or AMX are served by default, computed by the one named at the end."""
+the rows with *int8* are what CPUs with VNNI or AMX are served by default, what these leave in floats in fp32, computed
+by the one named at the end."""
 
 
 @dataclass(frozen=True, slots=True)
