@@ -41,8 +41,11 @@ def _halve_steps(quantize: ov.Node) -> bool:
     if others or to_int8.get_element_type() != ov.Type.i8:
         return False
     scales = [_scale(reader) for reader in _readers(to_int8)]
-    low, high = (quantize.input_value(index).get_node().get_data() for index in (1, 2))
-    if None in scales or low.size != 1:
+    bounds = [quantize.input_value(index) for index in (1, 2)]
+    if None in scales or not all(_is_float_constant(value) for value in bounds):
+        return False
+    low, high = (value.get_node().get_data() for value in bounds)
+    if low.size != 1:
         return False
     zero, top, steps = np.float32(0), ((high - low) / 2).astype(np.float32), np.float32(255)
     to_uint8 = op.convert(op.fake_quantize(quantize.input_value(0), zero, top, zero, steps, 256), "u8")
@@ -64,7 +67,11 @@ def _scale(to_float: ov.Node) -> ov.Node | None:
         if node.get_type_name() != kind or len(readers) != 1 or not zero:
             return None
         (node,) = readers
-    return node if node.get_type_name() == "Multiply" else None
+    return node if node.get_type_name() == "Multiply" and _is_float_constant(node.input_value(1)) else None
+
+
+def _is_float_constant(value: ov.Output) -> bool:
+    return value.get_node().get_type_name() == "Constant" and bool(value.get_element_type() == ov.Type.f32)
 
 
 def _never_negative(value: ov.Output, known: dict[str, bool]) -> bool:
