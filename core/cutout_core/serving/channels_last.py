@@ -13,6 +13,8 @@ import numpy as np
 import openvino as ov
 from openvino import opset13 as op
 
+from cutout_core.serving.graph_nodes import only_reader
+
 #: Of the six axes of a pixel unshuffling, as graphs have them and with the channels last.
 _UNSHUFFLE, _CHANNELS_LAST = [0, 1, 3, 5, 2, 4], [0, 2, 4, 1, 3, 5]
 
@@ -37,7 +39,7 @@ def _go_there_at_once(transpose: ov.Node) -> bool:
     """Whether nothing but a Reshape to [N, C·r·r, H, W] reads it, behind what does the same everywhere."""
     batch, channels, rows, columns, height, width = transpose.output(0).shape
     depth = channels * rows * columns
-    reshape = _only_reader(_end(transpose))
+    reshape = only_reader(_end(transpose))
     if reshape is None or reshape.get_type_name() != "Reshape" or list(reshape.shape) != [batch, depth, height, width]:
         return False
     transpose.input(1).replace_source_output(op.constant(_CHANNELS_LAST, ov.Type.i64).output(0))
@@ -52,14 +54,9 @@ def _go_there_at_once(transpose: ov.Node) -> bool:
 
 def _end(node: ov.Node) -> ov.Node:
     """The last of what follows `node`, one reader after another, and does the same everywhere."""
-    while (reader := _only_reader(node)) is not None and _same_everywhere(reader):
+    while (reader := only_reader(node)) is not None and _same_everywhere(reader):
         node = reader
     return node
-
-
-def _only_reader(node: ov.Node) -> ov.Node | None:
-    readers = list(node.output(0).get_target_inputs())
-    return readers[0].get_node() if len(readers) == 1 else None
 
 
 def _same_everywhere(node: ov.Node) -> bool:

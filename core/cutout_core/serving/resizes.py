@@ -14,6 +14,8 @@ import math
 import openvino as ov
 from openvino import opset13 as op
 
+from cutout_core.serving.graph_nodes import only_reader, stays_in_range
+
 
 def with_resized_bytes(model: ov.Model) -> int:
     """Changes `model`, as OpenVINO reads QuantizeLinear and DequantizeLinear. Returns how many of its resizes read
@@ -26,12 +28,12 @@ def with_resized_bytes(model: ov.Model) -> int:
 
 
 def _is_straight(node: ov.Node) -> bool:
-    return node.get_type_name() == "Interpolate" and not node.get_attributes()["mode"].startswith("cubic")
+    return node.get_type_name() == "Interpolate" and stays_in_range(node)
 
 
 def _quantize_first(resize: ov.Node) -> bool:
-    quantize = _only_reader(resize, "FakeQuantize")
-    to_int = quantize and _only_reader(quantize, "Convert")
+    quantize = only_reader(resize, "FakeQuantize")
+    to_int = quantize and only_reader(quantize, "Convert")
     if quantize is None or to_int is None:
         return False
     bounds = [quantize.input_value(index) for index in range(1, 5)]
@@ -44,8 +46,3 @@ def _quantize_first(resize: ov.Node) -> bool:
         reader.replace_source_output(resize.output(0))
     resize.input(0).replace_source_output(small.output(0))
     return True
-
-
-def _only_reader(node: ov.Node, kind: str) -> ov.Node | None:
-    readers = [reader.get_node() for reader in node.output(0).get_target_inputs()]
-    return readers[0] if len(readers) == 1 and readers[0].get_type_name() == kind else None

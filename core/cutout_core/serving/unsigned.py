@@ -14,6 +14,8 @@ import numpy as np
 import openvino as ov
 from openvino import opset13 as op
 
+from cutout_core.serving.graph_nodes import readers, stays_in_range
+
 #: Operators whose output is never negative; not if the first, or if all of their inputs are not.
 _POSITIVE = {"Relu", "Sigmoid"}
 _LIKE_FIRST = {
@@ -37,10 +39,10 @@ def with_unsigned_activations(model: ov.Model) -> int:
 
 def _halve_steps(quantize: ov.Node) -> bool:
     """Whether the tensor was quantized to int8 by one step, and everything that reads it scales it back."""
-    to_int8, *others = _readers(quantize)
+    to_int8, *others = readers(quantize)
     if others or to_int8.get_element_type() != ov.Type.i8:
         return False
-    scales = [_scale(reader) for reader in _readers(to_int8)]
+    scales = [_scale(reader) for reader in readers(to_int8)]
     bounds = [quantize.input_value(index) for index in (1, 2)]
     if None in scales or not all(_is_float_constant(value) for value in bounds):
         return False
@@ -62,11 +64,11 @@ def _scale(to_float: ov.Node) -> ov.Node | None:
     """The multiplication that ends a DequantizeLinear without zero point which starts with this node."""
     node = to_float
     for kind in ("Convert", "Subtract"):
-        readers = _readers(node)
+        found = readers(node)
         zero = kind == "Convert" or _is_zero(node.input_value(1))
-        if node.get_type_name() != kind or len(readers) != 1 or not zero:
+        if node.get_type_name() != kind or len(found) != 1 or not zero:
             return None
-        (node,) = readers
+        (node,) = found
     return node if node.get_type_name() == "Multiply" and _is_float_constant(node.input_value(1)) else None
 
 
@@ -84,8 +86,7 @@ def _never_negative(value: ov.Output, known: dict[str, bool]) -> bool:
         elif kind == "Subtract":  # of a zero point
             known[name] = _is_zero(inputs[1]) and _never_negative(inputs[0], known)
         elif kind == "Interpolate":
-            straight = not node.get_attributes()["mode"].startswith("cubic")
-            known[name] = straight and _never_negative(inputs[0], known)
+            known[name] = stays_in_range(node) and _never_negative(inputs[0], known)
         elif kind in _LIKE_FIRST:
             known[name] = _never_negative(inputs[0], known)
         else:
@@ -99,7 +100,3 @@ def _is_zero(value: ov.Output) -> bool:
     while node.get_type_name() == "Convert":
         node = node.input_value(0).get_node()
     return node.get_type_name() == "Constant" and not node.get_data().any()
-
-
-def _readers(node: ov.Node) -> list[ov.Node]:
-    return [reader.get_node() for reader in node.output(0).get_target_inputs()]
