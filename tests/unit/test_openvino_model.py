@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -78,7 +80,7 @@ def _written(folder: Path, **parameters: str) -> dict[str, str]:
         helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", 1, SIDE, SIDE]) for name in ("IMAGE", "MASK")
     )
     graph = helper.make_graph([helper.make_node("Add", ["IMAGE", "IMAGE"], ["MASK"])], "double", [image], [mask])
-    (folder / "1").mkdir()
+    (folder / "1").mkdir(exist_ok=True)
     onnx.save(
         helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), folder / "1/model.onnx"
     )
@@ -269,3 +271,28 @@ def test_two_first_rows_at_once_do_not_wait_for_each_other(tmp_path: Path) -> No
     for _ in range(6):
         pair = [subprocess.Popen(command) for _ in range(2)]
         assert [process.wait(60) for process in pair] == [0, 0]
+
+
+def test_two_services_compile_one_after_the_other(adapter: type[Any], tmp_path: Path) -> None:
+    cache = tmp_path / "compiled"
+    first = _served(adapter, tmp_path, compile_cache=str(cache))
+    (blob,) = cache.glob("*.blob")
+    written = blob.stat()
+    second, arguments = adapter(), _written(tmp_path, compile_cache=str(cache))
+    waiting = threading.Thread(target=second.initialize, args=(arguments,))
+    handle = os.open(cache, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)  # as another process that compiles
+        waiting.start()
+        waiting.join(0.5)
+        assert waiting.is_alive()
+    finally:
+        os.close(handle)
+    waiting.join(30)
+    assert not waiting.is_alive()
+    assert (blob.stat().st_ino, blob.stat().st_mtime_ns) == (written.st_ino, written.st_mtime_ns), "written again"
+    for model in (first, second):
+        request = _Request(_images(1, 0), [])
+        model.execute([request])
+        model.finalize()
+        np.testing.assert_array_equal(request.sent[0].tensors[0].values, 2 * request.images)

@@ -15,6 +15,7 @@ import numpy as np
 import openvino as ov
 import triton_python_backend_utils as pb_utils
 
+from cutout_core.serving.compile_cache import compile_cache
 from cutout_core.serving.fixed_batch import compile_fixed
 
 
@@ -34,11 +35,10 @@ class OpenVinoModel:
         (self._output,) = (tensor["name"] for tensor in config["output"])
         graph = Path(args["model_repository"], args["model_version"], "model.onnx").resolve()
         core = ov.Core()
-        if text["compile_cache"]:
-            core.set_property({"CACHE_DIR": text["compile_cache"]})
         threads, streams = int(text["threads"]), int(text.get("streams", "1"))
-        self._alone = _compiled(core, graph, text["hint"], threads, 1)[0]
-        self._beside = [self._alone] if streams == 1 else _compiled(core, graph, text["hint"], threads, streams)
+        with compile_cache(core, text["compile_cache"]):
+            self._alone = _compiled(core, graph, text["hint"], threads, 1)[0]
+            self._beside = [self._alone] if streams == 1 else _compiled(core, graph, text["hint"], threads, streams)
         _first_run(self._alone)
         self._idle: SimpleQueue[ov.InferRequest] = SimpleQueue()
         for stream in self._beside:
@@ -84,7 +84,7 @@ class _Answer:
     """What one request gets: its rows as they come, sent when the last is there or one has failed."""
 
     def __init__(self, request: Any, inputs: list[str], output: str) -> None:
-        self._request = request  # its tensors lie in shared memory that is freed with it
+        self._request = request  # as_numpy() copies today, but promises no more than that its arrays live as long
         self._sender, self._name = request.get_response_sender(), output
         self._tensors = {name: pb_utils.get_input_tensor_by_name(request, name).as_numpy() for name in inputs}
         self.rows = len(self._tensors[inputs[0]])
