@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, helper, numpy_helper
 
+from cutout_build.quantize.attributes import attributes_of
 from cutout_build.quantize.layers import outputs_of
 from cutout_build.quantize.plan import PROJECTION
 from cutout_build.quantize.qdq import drop_unread
@@ -61,13 +62,15 @@ def parts_of(model: ModelProto, layer: str) -> list[Part]:
     made_by = {node.output[0]: node for node in model.graph.node}
     read = convolution(model, layer).input[0]
     joined = made_by.get(read)
-    tensors = joined.input if joined is not None and joined.op_type == "Concat" else [read]
+    by_channel = joined is not None and joined.op_type == "Concat" and attributes_of(joined)["axis"] == 1
+    tensors = joined.input if joined is not None and by_channel else [read]
     return [Part(_before_resize(tensor, made_by), tensor) for tensor in tensors]
 
 
 def with_low_ranks(model: ModelProto, ranks: Ranks, moments: Mapping[str, Array]) -> ModelProto:
     """A copy of `model` whose layers of `ranks` read projections. moments: source of each part to the mean of x·xᵀ over
-    pixels, [channels, channels]. Raises ValueError for a layer that is not there, or that has other parts.
+    pixels, [channels, channels]. Raises ValueError for a layer that is not there, has other parts or groups, or shares
+    its weights.
     """
     changed = ModelProto()
     changed.CopyFrom(model)
@@ -84,6 +87,8 @@ def _project(model: ModelProto, layer: str, ranks: Sequence[int], moments: Mappi
     conv, parts = convolution(model, layer), parts_of(model, layer)
     if len(parts) != len(ranks):
         raise ValueError(f"{layer} reads {len(parts)} tensors, but {len(ranks)} ranks are given for it")
+    if attributes_of(conv).get("group", 1) != 1 or sum(conv.input[1] in node.input for node in graph.node) != 1:
+        raise ValueError(f"{layer} has groups, or shares its weights with another layer")
     (weights,) = (tensor for tensor in graph.initializer if tensor.name == conv.input[1])
     wide = numpy_helper.to_array(weights).astype(np.float64)
     starts = np.cumsum([0] + [len(moments[part.source]) for part in parts])
@@ -112,8 +117,9 @@ def _project(model: ModelProto, layer: str, ranks: Sequence[int], moments: Mappi
 
 
 def split(weights: Array, moments: Array, rank: int) -> tuple[Array, Array]:
-    """[O, I, h, w] as [rank, I] and [O, rank, h, w], whose product loses least of W·x for x of these moments. What
-    comes out of the first has a mean square of 1 in every channel, so that one scale serves all of them in INT8.
+    """[O, I, h, w] as [rank, I] and [O, rank, h, w], whose product loses least of W·x for x of these moments; of lower
+    rank where that loses nothing. What comes out of the first has a mean square of 1 in every channel, so that one
+    scale serves all of them in INT8.
     """
     values, vectors = np.linalg.eigh(moments)
     root = vectors * np.sqrt(np.maximum(values, values.max() * 1e-9))

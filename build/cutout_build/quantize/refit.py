@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import torch
-from onnx import ModelProto, numpy_helper
+from onnx import ModelProto, NodeProto, numpy_helper
 from torch import Tensor, nn
 from torch.nn import functional
 from tqdm import trange
@@ -25,6 +25,8 @@ _STEPS = 800
 _SIDE = 160
 #: Learning rate of a parameter as a share of its root mean square: they differ by orders of magnitude.
 _RATE = 3e-3
+#: Mean square below which a square counts as empty, as behind an activation that nothing passes: it teaches nothing.
+_SMALLEST = 1e-9
 #: Pictures that the layers learn from.
 PICTURES = 32
 
@@ -93,14 +95,11 @@ def _fit(
 ) -> tuple[float, float]:
     """Trains the layer in `model`; its error at first and in the end, means over a tenth of the steps."""
     conv = convolution(model, layer)
-    attributes = attributes_of(conv)
-    if set(attributes.get("strides", [1]) + attributes.get("dilations", [1])) != {1} or len(conv.input) != 3:
-        raise ValueError(f"{layer}: only a convolution with a bias and without strides and dilations can be fitted")
     initial = {tensor.name: tensor for tensor in model.graph.initializer}
+    margin = _margin(conv, initial[conv.input[1]].dims)
     names = [part.weights(layer) for part in parts] + list(conv.input[1:])
     weights = {name: nn.Parameter(torch.from_numpy(numpy_helper.to_array(initial[name]).copy())) for name in names}
     *projections, kernel, bias = weights.values()
-    margin = kernel.shape[2] // 2
     optimizer = torch.optim.Adam(
         [{"params": [value], "lr": _RATE * float(value.detach().square().mean().sqrt())} for value in weights.values()],
         betas=(0.9, 0.99),
@@ -118,7 +117,7 @@ def _fit(
         wanted = made[square].float()[..., margin : side - margin, margin : side - margin]
         if activated:
             found, wanted = found.relu(), wanted.relu()
-        error = (found - wanted).square().mean() / wanted.square().mean()
+        error = (found - wanted).square().mean() / wanted.square().mean().clamp_min(_SMALLEST)
         optimizer.zero_grad()
         error.backward()
         optimizer.step()
@@ -128,3 +127,12 @@ def _fit(
         initial[name].CopyFrom(numpy_helper.from_array(value.detach().numpy(), name))
     tenth = max(1, _STEPS // 10)
     return float(np.mean(errors[:tenth])), float(np.mean(errors[-tenth:]))
+
+
+def _margin(conv: NodeProto, sizes: Sequence[int]) -> int:
+    """Pixels of a square's border whose taps reach beyond it. sizes: of the weights. Raises ValueError."""
+    attributes, margin = attributes_of(conv), sizes[2] // 2
+    steps, pads = attributes.get("strides", [1]) + attributes.get("dilations", [1]), attributes.get("pads", [0])
+    if len(conv.input) != 3 or set(steps) != {1} or set(pads) != {margin} or set(sizes[2:]) != {2 * margin + 1}:
+        raise ValueError(f"{conv.output[0]}: only a convolution with a bias that keeps the size can be fitted")
+    return margin

@@ -98,6 +98,19 @@ def test_a_layer_that_is_not_there_or_has_other_parts_is_named(model: ModelProto
         with_low_ranks(model, {"last.out": (4,)}, ALIKE)
 
 
+def test_a_layer_with_groups_or_shared_weights_is_refused(model: ModelProto) -> None:
+    first, second = (node for node in model.graph.node if node.output[0] in ("second.out", "deep.out"))
+    second.input[1] = first.input[1]
+    with pytest.raises(ValueError, match=r"deep\.out has groups, or shares its weights"):
+        with_low_ranks(model, {"deep.out": (4,)}, {"pooled": np.eye(8)})
+
+
+def test_a_concatenation_of_rows_is_one_part(model: ModelProto) -> None:
+    joined = next(node for node in model.graph.node if node.op_type == "Concat")
+    joined.attribute[0].i = 2
+    assert parts_of(model, "last.out") == [Part("joined", "joined")]
+
+
 def test_ranks_are_read_from_the_command_line() -> None:
     assert parse_ranks(["Conv_810=16,32", "Conv_945=9"]) == {"Conv_810": (16, 32), "Conv_945": (9,)}
 

@@ -46,10 +46,20 @@ def test_fitting_loses_less_than_the_projection_alone(model: ModelProto) -> None
     assert said[0].startswith("last.out on 3 + 3 channels")
 
 
-def test_a_layer_with_dilations_is_refused(model: ModelProto) -> None:
-    conv = next(node for node in model.graph.node if node.output[0] == "deep.out")
-    conv.attribute.append(onnx.helper.make_attribute("dilations", [2, 2]))
-    conv.attribute.remove(next(one for one in conv.attribute if one.name == "pads"))
-    conv.attribute.append(onnx.helper.make_attribute("pads", [2, 2, 2, 2]))
-    with pytest.raises(ValueError, match=r"deep\.out: only a convolution"):
-        refitted(model, {"deep.out": (4,)}, pictures(1, 2), lambda text: None)
+@pytest.mark.parametrize("changed", [{"dilations": [2, 2], "pads": [2] * 4}, {"strides": [2, 2]}, {"pads": [0] * 4}])
+def test_a_layer_that_does_not_keep_the_size_is_refused(model: ModelProto, changed: dict[str, list[int]]) -> None:
+    conv = next(node for node in model.graph.node if node.output[0] == "second.out")
+    kept = [one for one in conv.attribute if one.name not in changed]
+    del conv.attribute[:]
+    conv.attribute.extend([*kept, *(onnx.helper.make_attribute(name, value) for name, value in changed.items())])
+    del model.graph.node[next(n for n, node in enumerate(model.graph.node) if node.op_type == "MaxPool") :]
+    model.graph.output[0].name = "second"
+    with pytest.raises(ValueError, match=r"second\.out: only a convolution"):
+        refitted(model, {"second.out": (4,)}, pictures(1, 2), lambda text: None)
+
+
+def test_a_layer_that_nothing_passes_stays_a_layer_of_numbers(model: ModelProto) -> None:
+    bias = next(tensor for tensor in model.graph.initializer if tensor.name == "last.bias")
+    bias.CopyFrom(onnx.numpy_helper.from_array(np.full(8, -1e3, np.float32), bias.name))
+    fitted = refitted(model, {"last.out": (3, 3)}, pictures(1, 4), lambda text: None)
+    assert all(np.isfinite(onnx.numpy_helper.to_array(tensor)).all() for tensor in fitted.graph.initializer)
