@@ -14,7 +14,6 @@ from cutout_core.serving.channels_last import with_channels_last
 from cutout_core.serving.resizes import with_resized_bytes
 from cutout_core.serving.unsigned import with_unsigned_activations
 
-
 pytestmark = pytest.mark.triton
 
 
