@@ -50,7 +50,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="cutout_build", description="From published weights to checked engines.")
+    parser = argparse.ArgumentParser(
+        prog="python -m cutout_build",
+        description="From published weights to checked engines.",
+        epilog="Programs of their own: python -m cutout_build.matting, .quality, .quality.calibration, .bench.",
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     models = commands.add_parser("models", help="build the engines of the catalogue into the cache")
     models.add_argument("--force", action="store_true", help="build again even if nothing has changed")

@@ -20,7 +20,9 @@ from cutout_gateway.embedded.repository import RenderSettings, RepositoryError, 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """0 when it is written, 1 with one sentence on stderr when it cannot be."""
-    parser = argparse.ArgumentParser(prog="cutout_gateway.render", description="Write a model repository for Triton.")
+    parser = argparse.ArgumentParser(
+        prog="python -m cutout_gateway.render", description="Write a model repository for Triton."
+    )
     parser.add_argument("target", type=Path, help="a folder that does not exist yet")
     parser.add_argument("--profile", choices=list(PROFILE_BACKENDS), default="gpu")
     parser.add_argument("--precision", choices=["auto", *PRECISIONS], default="auto", help="of the profile cpu")

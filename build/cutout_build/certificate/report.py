@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -28,15 +29,16 @@ def write_report(folder: Path, rows: Sequence[Row], order: Sequence[str]) -> Pat
     folder.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(merged, indent=1, ensure_ascii=False) + "\n", "utf-8")
     page = folder / "engines.md"
-    page.write_text(_page(merged), "utf-8")
+    page.write_text(_page(merged, os.path.relpath("docs/engines.md", folder)), "utf-8")
     return page
 
 
-def _page(rows: Sequence[Row]) -> str:
+def _page(rows: Sequence[Row], guide: str) -> str:
+    """guide: where the page explains itself, from the page's folder."""
     lines = [
         "# Certificates of the engines",
         "",
-        "Written by `make engines`; how to read it: [docs/engines.md](../docs/engines.md#certificates). Times are "
+        f"Written by `make engines`; how to read it: [docs/engines.md]({guide}#certificates). Times are "
         "CPU time on one thread; rates, images a second in two streams, are wall time. A dash: not timed, because this "
         "CPU would emulate the arithmetic, or because the row is an emulation (onnxruntime). The contact sheets of the "
         "worst pictures (photo, fp32, the precision, ten times their difference) go to `out/engines/` (`--sheets`) and "

@@ -77,7 +77,9 @@ def _sheet(options: argparse.Namespace) -> Path:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="cutout_build.quality", description="Measure the engines on ground truth.")
+    parser = argparse.ArgumentParser(
+        prog="python -m cutout_build.quality", description="Measure the engines on ground truth."
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     benchmark = commands.add_parser("benchmark", help="every method against ground truth; an hour the first time")
     benchmark.add_argument("--out", type=Path, default=Path("reports"), metavar="DIR", help="default: reports")

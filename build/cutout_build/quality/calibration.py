@@ -143,7 +143,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="cutout_build.quality.calibration", description="Fit and measure confidence, warnings and mode=auto."
+        prog="python -m cutout_build.quality.calibration",
+        description="Fit and measure confidence, warnings and mode=auto.",
     )
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("fit", help="print the constants of cutout_core.imaging.confidence")

@@ -85,7 +85,8 @@ def one_of(name: str, value: str, allowed: tuple[str, ...]) -> str:
     """A word of a list, in any case."""
     lowered = ALIASES.get(value.lower(), value.lower())
     if lowered not in allowed:
-        raise refuse(name, f"{name!r} is {value[:40]!r}; allowed are {', '.join(allowed)}.")
+        words = [*allowed, *(alias for alias, word in ALIASES.items() if word in allowed)]
+        raise refuse(name, f"{name!r} is {value[:40]!r}; allowed are {', '.join(words)}.")
     return lowered
 
 

@@ -36,6 +36,6 @@ def cannot_fit(size: int, max_bytes: int, why: str) -> CutoutError:
     """The error of a result that has `size` bytes at least."""
     return CutoutError(
         ErrorCode.INVALID_OPTION,
-        f"The result has {size} bytes {why}; 'max_bytes' is {max_bytes}: take a smaller size or canvas, or jpeg.",
+        f"The result has {size} bytes {why}; 'max_bytes' is {max_bytes}: take a smaller size or canvas.",
         field="max_bytes",
     )

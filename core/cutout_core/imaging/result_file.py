@@ -55,6 +55,6 @@ def _fitted(kind: str, options: Options, write: _Write) -> bytes:
     if kind == "png":
         packed = write(0)
         if len(packed) > limit:
-            raise cannot_fit(len(packed), limit, "as a PNG, which has no quality to lower")
+            raise cannot_fit(len(packed), limit, "as a PNG, which has no quality to lower as webp and jpeg have")
         return packed
     return search_quality(write, limit, JPEG_QUALITY if kind == "jpeg" else WEBP_QUALITY)

@@ -64,6 +64,11 @@ def test_the_default_quality_is_standard_or_that_of_the_ensemble() -> None:
     assert Options.from_json(b'{"quality": "fast"}', "high").quality == "fast"
 
 
+def test_an_unknown_word_is_told_all_that_are_known() -> None:
+    with pytest.raises(CutoutError, match="allowed are png, webp, jpeg, mask, zip, jpg"):
+        Options.from_json(b'{"output": "gif"}', "standard")
+
+
 def test_jpg_is_jpeg() -> None:
     assert Options.parse({"output": "JPG"}) == Options(output="jpeg")
 

@@ -223,6 +223,7 @@ def test_max_bytes_packs_png_harder_and_says_when_that_is_not_enough() -> None:
         error = failed(output=output, max_bytes=50)
         assert (error.code, error.field) == (ErrorCode.INVALID_OPTION, "max_bytes")
         assert "50" in error.message
+        assert ("jpeg" in error.message) == (output in ("png", "mask")), "jpeg is advice for what is none"
 
 
 @pytest.mark.parametrize(("output", "mode"), [("png", "L"), ("webp", "RGB"), ("jpeg", "L"), ("mask", "L")])
