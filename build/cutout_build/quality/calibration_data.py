@@ -95,7 +95,7 @@ def empty_cases(split: str, model: str = SEGMENTATION.name) -> Iterator[Case]:
 def cached_cases(name: str, kind: str, sources: Iterable[Source], model: str = SEGMENTATION.name) -> Iterator[Case]:
     """The cases of one set, from the cache where the whole set is there; `sources` is read only where it is not.
 
-    The masks are those of the model's default engine in bf16, as it is served.
+    The masks are those of the model's default engine in bf16.
     """
     folder = cache_root() / "quality" / "calibration" / f"{VERSION}-{_graph_key(model)}" / name
     if not folder.is_dir():
