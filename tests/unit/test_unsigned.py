@@ -111,6 +111,14 @@ def test_a_tensor_that_leaves_as_int8_keeps_its_type() -> None:
     np.testing.assert_array_equal(unsigned, signed)
 
 
+def test_a_tensor_that_something_else_scales_back_stays_as_it_is() -> None:
+    quantized, _ = _pair("r")
+    other = [helper.make_node("Cast", ["r_q"], ["c"], to=TensorProto.FLOAT), helper.make_node("Relu", ["c"], ["y"])]
+    signed, unsigned, changed = _answers(_graph([RELU, quantized, *other]), _photo())
+    assert changed == 0
+    np.testing.assert_array_equal(unsigned, signed)
+
+
 @pytest.mark.parametrize("constant", ["zero", "step"])
 def test_other_quantization_stays_as_it_is(constant: str) -> None:
     other = {"zero": np.full((), -3, np.int8), "step": np.linspace(0.02, 0.05, CHANNELS, dtype=np.float32)}[constant]

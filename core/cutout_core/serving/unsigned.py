@@ -14,7 +14,7 @@ import numpy as np
 import openvino as ov
 from openvino import opset13 as op
 
-from cutout_core.serving.graph_nodes import readers, stays_in_range
+from cutout_core.serving.graph_nodes import only_reader, readers, stays_in_range
 
 #: Operators whose output is never negative; not if the first, or if all of their inputs are not.
 _POSITIVE = {"Relu", "Sigmoid"}
@@ -64,11 +64,12 @@ def _scale(to_float: ov.Node) -> ov.Node | None:
     """The multiplication that ends a DequantizeLinear without zero point which starts with this node."""
     node = to_float
     for kind in ("Convert", "Subtract"):
-        found = readers(node)
-        zero = kind == "Convert" or _is_zero(node.input_value(1))
-        if node.get_type_name() != kind or len(found) != 1 or not zero:
+        reader = only_reader(node)
+        if reader is None or node.get_type_name() != kind:
             return None
-        (node,) = found
+        if kind == "Subtract" and not _is_zero(node.input_value(1)):
+            return None
+        node = reader
     return node if node.get_type_name() == "Multiply" and _is_float_constant(node.input_value(1)) else None
 
 
