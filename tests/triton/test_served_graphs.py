@@ -10,9 +10,7 @@ import pytest
 
 from cutout_core.contract.engine import graph_name
 from cutout_core.contract.paths import engines_root
-from cutout_core.serving.channels_last import with_channels_last
-from cutout_core.serving.resizes import with_resized_bytes
-from cutout_core.serving.unsigned import with_unsigned_activations
+from cutout_core.serving.fixed_batch import CHANGES, read_fixed
 
 pytestmark = pytest.mark.triton
 
@@ -21,7 +19,5 @@ pytestmark = pytest.mark.triton
     ("engine", "unshuffled", "unsigned", "resized"), [("segmentation", 0, 235, 33), ("matting", 2, 28, 2)]
 )
 def test_the_int8_graphs_are_changed_for_the_cpu(engine: str, unshuffled: int, unsigned: int, resized: int) -> None:
-    model = ov.Core().read_model(engines_root() / engine / graph_name("int8"))
-    model.reshape({tensor: [1, *list(tensor.partial_shape)[1:]] for tensor in model.inputs})
-    found = with_channels_last(model), with_unsigned_activations(model), with_resized_bytes(model)
-    assert found == (unshuffled, unsigned, resized)
+    model = read_fixed(ov.Core(), engines_root() / engine / graph_name("int8"), 1)
+    assert [change(model) for change in CHANGES] == [unshuffled, unsigned, resized]

@@ -62,8 +62,7 @@ def parts_of(model: ModelProto, layer: str) -> list[Part]:
     made_by = {node.output[0]: node for node in model.graph.node}
     read = convolution(model, layer).input[0]
     joined = made_by.get(read)
-    by_channel = joined is not None and joined.op_type == "Concat" and attributes_of(joined)["axis"] == 1
-    tensors = joined.input if joined is not None and by_channel else [read]
+    tensors = joined.input if joined is not None and _joins_channels(joined) else [read]
     return [Part(_before_resize(tensor, made_by), tensor) for tensor in tensors]
 
 
@@ -127,6 +126,10 @@ def split(weights: Array, moments: Array, rank: int) -> tuple[Array, Array]:
     kept = np.linalg.svd(flat @ root, full_matrices=False)[2][:rank]
     projection = np.linalg.solve(root.T, kept.T).T
     return projection, np.einsum("oihw,ri->orhw", weights, kept @ root.T)
+
+
+def _joins_channels(node: NodeProto) -> bool:
+    return node.op_type == "Concat" and bool(attributes_of(node)["axis"] == 1)
 
 
 def _before_resize(tensor: str, made_by: Mapping[str, NodeProto]) -> str:

@@ -100,7 +100,12 @@ def test_a_layer_that_is_not_there_or_has_other_parts_is_named(model: ModelProto
 
 def test_a_layer_with_groups_or_shared_weights_is_refused(model: ModelProto) -> None:
     first, second = (node for node in model.graph.node if node.output[0] in ("second.out", "deep.out"))
+    own = second.input[1]
     second.input[1] = first.input[1]
+    with pytest.raises(ValueError, match=r"deep\.out has groups, or shares its weights"):
+        with_low_ranks(model, {"deep.out": (4,)}, {"pooled": np.eye(8)})
+    second.input[1] = own
+    second.attribute.append(onnx.helper.make_attribute("group", 2))
     with pytest.raises(ValueError, match=r"deep\.out has groups, or shares its weights"):
         with_low_ranks(model, {"deep.out": (4,)}, {"pooled": np.eye(8)})
 
